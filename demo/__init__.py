@@ -1,0 +1,1 @@
+"""The demo, and the headless host that it shares with the tests."""

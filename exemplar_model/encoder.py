@@ -1,0 +1,190 @@
+"""Exemplar encoder: CLIP class token → mapper → layer norm → projection → one context token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from .config import CLIP_HEAD_WIDTH, CLIP_MEAN, CLIP_STD
+
+TOWER = "clip_vision."
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of an `ExemplarEncoder`; the defaults are those of the published model."""
+
+    vision_width: int = 1024
+    vision_layers: int = 24
+    vision_heads: int = 16
+    vision_mlp: int = 4096
+    image_size: int = 224
+    patch_size: int = 14
+    mapper_blocks: int = 5
+    context_dim: int = 768
+
+    @classmethod
+    def from_state_dict(
+        cls, state_dict: Mapping[str, Tensor], vision_heads: int | None = None
+    ) -> EncoderConfig:
+        """Read every size from the shapes of an encoder's tensors (names of `ExemplarEncoder`).
+
+        Args:
+            state_dict: tensors named as `ExemplarEncoder.state_dict()` names them.
+            vision_heads: heads of the tower where a file states them; else CLIP's own rule, one
+                head per 64 channels.
+        """
+        patch = state_dict[f"{TOWER}embeddings.patch_embedding.weight"]  # [D, 3, P, P]
+        positions = state_dict[f"{TOWER}embeddings.position_embedding.weight"]  # [1 + grid², D]
+        width, patch_size = patch.shape[0], patch.shape[-1]
+        grid = round((positions.shape[0] - 1) ** 0.5)
+        mlp = state_dict[f"{TOWER}encoder.layers.0.mlp.fc1.weight"]
+        return cls(
+            vision_width=width,
+            vision_layers=_count(state_dict, f"{TOWER}encoder.layers."),
+            vision_heads=vision_heads or max(1, width // CLIP_HEAD_WIDTH),
+            vision_mlp=mlp.shape[0],
+            image_size=grid * patch_size,
+            patch_size=patch_size,
+            mapper_blocks=_count(state_dict, "mapper.resblocks."),
+            context_dim=state_dict["proj_out.weight"].shape[0],
+        )
+
+
+def _count(keys: Iterable[str], prefix: str) -> int:
+    return len({key[len(prefix) :].split(".")[0] for key in keys if key.startswith(prefix)})
+
+
+class MapperAttention(nn.Module):
+    """Self-attention with a fused projection; rows of `c_qkv` are (head, q|k|v, channel).
+
+    Source: `ldm/modules/encoders/xf.py` of the reference repository.
+    """
+
+    def __init__(self, width: int, heads: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.c_qkv = nn.Linear(width, 3 * width)
+        self.c_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, D = x.shape
+        qkv = self.c_qkv(x).view(B, T, self.heads, 3 * D // self.heads).transpose(1, 2)
+        q, k, v = qkv.chunk(3, dim=-1)  # each [B, heads, T, D / heads]
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return self.c_proj(attended.transpose(1, 2).reshape(B, T, D))
+
+
+class MapperMlp(nn.Module):
+    """Two linear layers with exact GELU, four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(F.gelu(self.c_fc(x)))
+
+
+class MapperBlock(nn.Module):
+    """Pre-norm residual block of the mapper."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attn = MapperAttention(width)
+        self.ln_1 = nn.LayerNorm(width)
+        self.mlp = MapperMlp(width)
+        self.ln_2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class Mapper(nn.Module):
+    """The stack of residual blocks between the CLIP tower and the projection."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.resblocks = nn.Sequential(*(MapperBlock(width) for _ in range(blocks)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.resblocks(x)
+
+
+class ExemplarEncoder(nn.Module):
+    """Turns exemplar pictures into the single context token that conditions the UNet.
+
+    CLIP class token after `post_layernorm` [B, D] → [B, 1, D] → mapper → `final_ln` → `proj_out`
+    → context [B, 1, context_dim]. `uncond_vector` [1, 1, context_dim] is the learned null
+    condition (paper, section 3.2; `FrozenCLIPImageEmbedder` of the reference repository).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.clip_vision = CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=config.vision_width,
+                intermediate_size=config.vision_mlp,
+                num_hidden_layers=config.vision_layers,
+                num_attention_heads=config.vision_heads,
+                image_size=config.image_size,
+                patch_size=config.patch_size,
+            )
+        )
+        self.mapper = Mapper(config.vision_width, config.mapper_blocks)
+        self.final_ln = nn.LayerNorm(config.vision_width)
+        self.proj_out = nn.Linear(config.vision_width, config.context_dim)
+        self.uncond_vector = nn.Parameter(torch.randn(1, 1, config.context_dim))
+        self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, view: Tensor) -> Tensor:
+        """Encode views.
+
+        Args:
+            view: [B, 3, S, S] in [0, 1], S = `config.image_size`; normalised here.
+
+        Returns:
+            Context [B, 1, context_dim] in the dtype of the weights.
+        """
+        pixels = (view - self.mean.float()) / self.std.float()
+        pixels = pixels.to(self.proj_out.weight.dtype)
+        class_token = self.clip_vision(pixel_values=pixels).pooler_output  # [B, D]
+        return self.proj_out(self.final_ln(self.mapper(class_token[:, None])))
+
+
+def scale_context(context: Tensor, uncond_vector: Tensor, strength: float) -> Tensor:
+    """Move along the line from the null condition (strength 0) to the context (1) and beyond."""
+    return torch.lerp(uncond_vector.to(context).expand_as(context), context, strength)
+
+
+def tower_prefix(encoder: nn.Module) -> str:
+    """Prefix of the tower's tensors: transformers before 5 puts `vision_model.` in between."""
+    tower = encoder.get_submodule("clip_vision")
+    return f"{TOWER}vision_model." if "vision_model" in dict(tower.named_children()) else TOWER
+
+
+def load_encoder(encoder: ExemplarEncoder, state_dict: Mapping[str, Tensor]) -> None:
+    """Load tensors named `clip_vision.embeddings…`, whatever the installed transformers calls them.
+
+    Raises:
+        RuntimeError: a tensor is missing, left over or of another shape.
+    """
+    prefix = tower_prefix(encoder)
+    encoder.load_state_dict(
+        {
+            prefix + name.removeprefix(TOWER) if name.startswith(TOWER) else name: tensor
+            for name, tensor in state_dict.items()
+        }
+    )

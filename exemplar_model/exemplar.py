@@ -1,0 +1,88 @@
+"""The exemplar picture, as the CLIP tower sees it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter, ImageOps
+from torch import Tensor
+
+from .config import EXEMPLAR_PADDING
+
+Framing = Literal["stretch", "pad", "crop"]
+Background = Literal["keep", "gray", "white", "black", "blur"]
+FILLS: dict[str, tuple[int, int, int]] = {
+    "gray": (128, 128, 128),
+    "white": (255, 255, 255),
+    "black": (0, 0, 0),
+}
+BLUR_SHARE = 0.05
+"""Radius of the background blur, as a share of the picture's longer side."""
+
+
+def exemplar_view(
+    image: Tensor,
+    size: int,
+    framing: Framing = "stretch",
+    mask: Tensor | None = None,
+    background: Background = "keep",
+) -> Tensor:
+    """Frame an exemplar for the encoder.
+
+    Args:
+        image: [H, W, 3] in [0, 1]; rounded to 8 bit, as the reference reads pictures.
+        size: side of the result.
+        framing: "stretch" ignores the aspect ratio (as trained), "pad" adds grey bars, "crop"
+            cuts the centre square; each then resizes bicubically with Pillow.
+        mask: [h, w], 1 = the object; resized to the image. The picture is cut to the box of the
+            object plus 10 px, as in training.
+        background: what stands around the object where a mask is given.
+
+    Returns:
+        [size, size, 3] in [0, 1].
+
+    Raises:
+        ValueError: the mask selects nothing.
+    """
+    picture = Image.fromarray((image.clamp(0, 1) * 255).round().byte().cpu().numpy(), "RGB")
+    if mask is not None:
+        picture = _select(picture, mask, background)
+    if framing == "pad":
+        side = max(picture.size)
+        picture = ImageOps.pad(picture, (side, side), color=FILLS["gray"])
+    elif framing == "crop":
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        picture = picture.crop((left, top, left + side, top + side))
+    picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(picture)).float() / 255
+
+
+def _select(picture: Image.Image, mask: Tensor, background: Background) -> Image.Image:
+    selection = Image.fromarray((mask.clamp(0, 1) * 255).round().byte().cpu().numpy(), "L")
+    selection = selection.resize(picture.size, Image.Resampling.BILINEAR)
+    selection = selection.point(lambda value: 255 * (value >= 128))
+    box = selection.getbbox()
+    if box is None:
+        raise ValueError(
+            "The exemplar's mask is empty: mark the object with 1, or disconnect the mask to use "
+            "the whole picture."
+        )
+    if background == "blur":
+        radius = BLUR_SHARE * max(picture.size)
+        around = picture.filter(ImageFilter.GaussianBlur(radius))
+        picture = Image.composite(picture, around, selection)
+    elif background != "keep":
+        around = Image.new("RGB", picture.size, FILLS[background])
+        picture = Image.composite(picture, around, selection)
+    left, top, right, bottom = box
+    return picture.crop(
+        (
+            max(0, left - EXEMPLAR_PADDING),
+            max(0, top - EXEMPLAR_PADDING),
+            min(picture.width, right + EXEMPLAR_PADDING),
+            min(picture.height, bottom + EXEMPLAR_PADDING),
+        )
+    )

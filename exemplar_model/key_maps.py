@@ -1,0 +1,228 @@
+"""Names of tensors: diffusers folders ↔ the original checkpoint.
+
+The original layout is what the rest of the package works with: the UNet as in
+`model.diffusion_model.*`, the autoencoder as in `first_stage_model.*`, the encoder as
+`ExemplarEncoder` names it. Maps are built from the keys themselves, for any width and depth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+StateDict = dict[str, Tensor]
+
+_UNET_RESNET = {
+    "norm1.": "in_layers.0.",
+    "conv1.": "in_layers.2.",
+    "time_emb_proj.": "emb_layers.1.",
+    "norm2.": "out_layers.0.",
+    "conv2.": "out_layers.3.",
+    "conv_shortcut.": "skip_connection.",
+}
+_UNET_STEM = {
+    "conv_in.": "input_blocks.0.0.",
+    "time_embedding.linear_1.": "time_embed.0.",
+    "time_embedding.linear_2.": "time_embed.2.",
+    "conv_norm_out.": "out.0.",
+    "conv_out.": "out.2.",
+    "mid_block.attentions.0.": "middle_block.1.",
+}
+_AUTOENCODER_ATTENTION = {  # new and old diffusers names
+    "group_norm.": "norm.",
+    "to_q.": "q.",
+    "to_k.": "k.",
+    "to_v.": "v.",
+    "to_out.0.": "proj_out.",
+    "query.": "q.",
+    "key.": "k.",
+    "value.": "v.",
+    "proj_attn.": "proj_out.",
+}
+_MAPPER_BLOCK = {
+    "norm1.": "ln_1.",
+    "norm3.": "ln_2.",
+    "attn1.to_out.0.": "attn.c_proj.",
+    "ff.net.0.proj.": "mlp.c_fc.",
+    "ff.net.2.": "mlp.c_proj.",
+}
+
+
+def _rename(
+    state_dict: Mapping[str, Tensor], names: Mapping[str, str], what: str
+) -> dict[str, Tensor]:
+    """Rename by longest prefix; every key must have a name and no two the same."""
+    renamed: StateDict = {}
+    ordered = sorted(names, key=len, reverse=True)
+    for key, tensor in state_dict.items():
+        prefix = next((prefix for prefix in ordered if key.startswith(prefix)), None)
+        if prefix is None:
+            raise ValueError(f"The diffusers {what} has a tensor of unknown use: {key}.")
+        renamed[names[prefix] + key.removeprefix(prefix)] = tensor
+    if len(renamed) != len(state_dict):
+        raise ValueError(f"Two tensors of the diffusers {what} have the same meaning.")
+    return renamed
+
+
+def _resnets_per_level(keys: Iterable[str], blocks: str) -> list[int]:
+    """Number of residual blocks in `<blocks>.<level>.resnets.<index>`, by level."""
+    found = {m.groups() for key in keys if (m := re.match(rf"{blocks}\.(\d+)\.resnets\.(\d+)", key))}
+    levels = 1 + max((int(level) for level, _ in found), default=-1)
+    return [sum(int(level) == i for level, _ in found) for i in range(levels)]
+
+
+def unet_names(keys: Iterable[str]) -> dict[str, str]:
+    """Prefixes of a diffusers UNet → prefixes of the original UNet, both ending in a dot."""
+    keys = list(keys)
+    names = dict(_UNET_STEM)
+
+    def resnet(ours: str, theirs: str) -> None:
+        names.update({ours + a: theirs + b for a, b in _UNET_RESNET.items()})
+
+    for index in (0, 1):
+        resnet(f"mid_block.resnets.{index}.", f"middle_block.{2 * index}.")
+    down = _resnets_per_level(keys, "down_blocks")
+    block = 1
+    for level, count in enumerate(down):
+        for index in range(count):
+            resnet(f"down_blocks.{level}.resnets.{index}.", f"input_blocks.{block}.0.")
+            names[f"down_blocks.{level}.attentions.{index}."] = f"input_blocks.{block}.1."
+            block += 1
+        if level + 1 < len(down):
+            names[f"down_blocks.{level}.downsamplers.0.conv."] = f"input_blocks.{block}.0.op."
+            block += 1
+    block = 0
+    for level, count in enumerate(_resnets_per_level(keys, "up_blocks")):
+        attends = any(key.startswith(f"up_blocks.{level}.attentions.") for key in keys)
+        for index in range(count):
+            resnet(f"up_blocks.{level}.resnets.{index}.", f"output_blocks.{block}.0.")
+            names[f"up_blocks.{level}.attentions.{index}."] = f"output_blocks.{block}.1."
+            block += 1
+        upsampler = f"output_blocks.{block - 1}.{2 if attends else 1}.conv."
+        names[f"up_blocks.{level}.upsamplers.0.conv."] = upsampler
+    return names
+
+
+def autoencoder_names(keys: Iterable[str]) -> dict[str, str]:
+    """Prefixes of a diffusers `AutoencoderKL` → prefixes of the original one."""
+    keys = list(keys)
+    names = {
+        f"{side}.{ours}.": f"{side}.{theirs}."
+        for side in ("encoder", "decoder")
+        for ours, theirs in (
+            ("conv_in", "conv_in"),
+            ("conv_norm_out", "norm_out"),
+            ("conv_out", "conv_out"),
+            ("mid_block.resnets.0", "mid.block_1"),
+            ("mid_block.resnets.1", "mid.block_2"),
+        )
+    }
+    names |= {"quant_conv.": "quant_conv.", "post_quant_conv.": "post_quant_conv."}
+    for side in ("encoder", "decoder"):
+        for ours, theirs in _AUTOENCODER_ATTENTION.items():
+            names[f"{side}.mid_block.attentions.0.{ours}"] = f"{side}.mid.attn_1.{theirs}"
+
+    down = _resnets_per_level(keys, r"encoder\.down_blocks")
+    for level, count in enumerate(down):
+        for index in range(count):
+            names[f"encoder.down_blocks.{level}.resnets.{index}."] = (
+                f"encoder.down.{level}.block.{index}."
+            )
+        names[f"encoder.down_blocks.{level}.downsamplers.0."] = f"encoder.down.{level}.downsample."
+    up = _resnets_per_level(keys, r"decoder\.up_blocks")
+    for level, count in enumerate(up):
+        mirrored = len(up) - 1 - level
+        for index in range(count):
+            names[f"decoder.up_blocks.{level}.resnets.{index}."] = (
+                f"decoder.up.{mirrored}.block.{index}."
+            )
+        names[f"decoder.up_blocks.{level}.upsamplers.0."] = f"decoder.up.{mirrored}.upsample."
+
+    resnets = [(ours, theirs) for ours, theirs in names.items() if ".resnets." in ours]
+    names |= {f"{ours}conv_shortcut.": f"{theirs}nin_shortcut." for ours, theirs in resnets}
+    return names
+
+
+def unet_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """Original names for the tensors of a diffusers `UNet2DConditionModel`."""
+    return _rename(state_dict, unet_names(state_dict), "unet")
+
+
+def autoencoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """Original names and shapes for the tensors of a diffusers `AutoencoderKL`.
+
+    The original attends with 1×1 convolutions, diffusers with linear layers.
+    """
+    renamed = _rename(state_dict, autoencoder_names(state_dict), "vae")
+    return {
+        key: tensor[:, :, None, None] if ".attn_1." in key and tensor.ndim == 2 else tensor
+        for key, tensor in renamed.items()
+    }
+
+
+def encoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """`ExemplarEncoder` names for a diffusers `PaintByExampleImageEncoder`.
+
+    Accepts the tower as `model.vision_model.*` (transformers before 5) and as `model.*`. The
+    mapper's separate q, k, v become one fused projection; it has one head, so they simply stack.
+    """
+    names = {
+        "model.vision_model.": "clip_vision.",
+        "model.": "clip_vision.",
+        "final_layer_norm.": "final_ln.",
+        "proj_out.": "proj_out.",
+        "uncond_vector": "uncond_vector",
+    }
+    plain: StateDict = {}
+    fused: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in state_dict.items():
+        if key.endswith(".position_ids"):
+            continue
+        block = re.match(r"mapper\.blocks\.(\d+)\.(.+)", key)
+        if block is None:
+            plain[key] = tensor
+            continue
+        index, rest = block.groups()
+        names |= {
+            f"mapper.blocks.{index}.{ours}": f"mapper.resblocks.{index}.{theirs}"
+            for ours, theirs in _MAPPER_BLOCK.items()
+        }
+        part = re.fullmatch(r"attn1\.to_([qkv])\.(weight|bias)", rest)
+        if part is None:
+            plain[key] = tensor
+        else:
+            target = f"mapper.resblocks.{index}.attn.c_qkv.{part[2]}"
+            fused.setdefault(target, {})[part[1]] = tensor
+    renamed = _rename(plain, names, "image encoder")
+    for key, parts in fused.items():
+        if len(parts) != 3:
+            raise ValueError(f"The diffusers image encoder has only a part of {key}.")
+        renamed[key] = torch.cat([parts["q"], parts["k"], parts["v"]])
+    return renamed
+
+
+ENCODER_ORIGINAL = {
+    "cond_stage_model.transformer.vision_model.": "clip_vision.",
+    "cond_stage_model.transformer.": "clip_vision.",
+    "cond_stage_model.mapper.": "mapper.",
+    "cond_stage_model.final_ln.": "final_ln.",
+    "proj_out.": "proj_out.",
+    "learnable_vector": "uncond_vector",
+}
+"""Prefixes of the original checkpoint → prefixes of `ExemplarEncoder`."""
+
+
+def encoder_to_original(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """Names of the original checkpoint for the tensors of an `ExemplarEncoder`."""
+    names = {
+        "clip_vision.vision_model.": "cond_stage_model.transformer.vision_model.",
+        "clip_vision.": "cond_stage_model.transformer.vision_model.",
+        "mapper.": "cond_stage_model.mapper.",
+        "final_ln.": "cond_stage_model.final_ln.",
+        "proj_out.": "proj_out.",
+        "uncond_vector": "learnable_vector",
+    }
+    return _rename(state_dict, names, "encoder")

@@ -1,0 +1,228 @@
+"""Where to paint: the region around a mask, cut out for the model and pasted back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .color import match_color
+from .mask import binarize, feather, resize_mask
+
+MIN_RESOLUTION = 64
+
+
+class Bounds(NamedTuple):
+    """A rectangle of pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def cut(self, image: Tensor) -> Tensor:
+        """View of [..., H, W] or of [H, W, C], whichever `image` is by its rank (2 or 3)."""
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Regions of pictures to paint in one batch.
+
+    Attributes:
+        images: [B, H, W, 3] in [0, 1], the whole pictures.
+        masks: [N, H, W] of 0.0 and 1.0, one a region, 1 = repaint.
+        picture: index into `images`, one a region; all 0 for N regions of one picture.
+        bounds: what of the picture belongs to the region, one a region.
+        size: (height, width) at which all regions are painted.
+    """
+
+    images: Tensor
+    masks: Tensor
+    picture: tuple[int, ...]
+    bounds: tuple[Bounds, ...]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def crop(self) -> tuple[Tensor, Tensor]:
+        """Regions as the model takes them: images [N, h, w, 3] and binary masks [N, h, w]."""
+        images = [
+            resize_image(bounds.cut(self.images[index])[None], self.size)
+            for index, bounds in zip(self.picture, self.bounds, strict=True)
+        ]
+        masks = [
+            resize_mask(bounds.cut(mask)[None], self.size)
+            for mask, bounds in zip(self.masks, self.bounds, strict=True)
+        ]
+        return torch.cat(images), torch.cat(masks)
+
+    def paste(self, patches: Tensor, feather_pixels: int, color: bool) -> tuple[Tensor, Tensor]:
+        """Paste painted regions into their pictures.
+
+        Outside the feathered masks the result equals the pictures bit for bit. Regions of one
+        picture are pasted in order: where they overlap, the later one lies on top.
+
+        Args:
+            patches: [N, h, w, 3] of any size. For a single region, any number of variants, each
+                pasted into a picture of its own.
+            feather_pixels: width of the ramp outside the mask, in pixels of the picture.
+            color: match the colours of each patch to the kept surroundings in its region.
+
+        Returns:
+            Pictures [B, H, W, 3] and the weight with which each pixel was pasted [B, H, W].
+
+        Raises:
+            ValueError: the number of patches is not the number of regions.
+        """
+        variants = len(patches) if len(self) == 1 else 1
+        if len(patches) != len(self) * variants:
+            raise ValueError(
+                f"{len(patches)} painted images do not fit the {len(self)} regions that were "
+                "cropped; paint every region once."
+            )
+        result = self.images.repeat(variants, 1, 1, 1)
+        pasted = result.new_zeros(result.shape[:3])
+        for number, patch in enumerate(patches):
+            region = number % len(self)
+            target = number if variants > 1 else self.picture[region]
+            bounds, mask = self.bounds[region], self.bounds[region].cut(self.masks[region])
+            before = bounds.cut(self.images[self.picture[region]])
+            patch = resize_image(patch[None, ..., :3].float(), (bounds.height, bounds.width))[0]
+            if color:
+                patch = match_color(patch, before, mask < 0.5)
+            weight = feather(mask, feather_pixels)
+            view = bounds.cut(result[target])
+            blended = torch.lerp(view, patch.to(view), weight[..., None])
+            view.copy_(torch.where(weight[..., None] > 0, blended, view))
+            seen = bounds.cut(pasted[target])
+            seen.copy_(torch.maximum(seen, weight))
+        return result, pasted
+
+
+def pair(images: int, masks: int, exemplars: int) -> tuple[int, ...]:
+    """Which picture each region belongs to.
+
+    B pictures with B masks, or one for all, are pairs; one picture with N masks has N regions.
+    Every region has its own exemplar, or one serves all.
+
+    Raises:
+        ValueError: any other combination.
+    """
+    if images > 1 and masks not in (1, images):
+        raise ValueError(
+            f"{images} images and {masks} masks cannot be paired; give one mask, or one for each "
+            "image."
+        )
+    regions = masks if images == 1 else images
+    if exemplars not in (1, regions):
+        raise ValueError(
+            f"{exemplars} exemplars and {regions} masked regions cannot be paired; give one "
+            "exemplar, or one for each region."
+        )
+    return (0,) * regions if images == 1 else tuple(range(images))
+
+
+def find_regions(
+    images: Tensor,
+    masks: Tensor,
+    *,
+    resolution: int,
+    multiple: int,
+    context: float | None,
+    margin: int = 8,
+    exemplars: int = 1,
+) -> Regions:
+    """Plan what to paint.
+
+    Args:
+        images: [B, H, W, C] in [0, 1]; alpha is dropped, grey becomes RGB.
+        masks: [N, h, w] or [h, w], 1 = repaint; resized to the images and thresholded.
+        resolution: side of the square that the model paints; other shapes get the same area.
+        multiple: factor that height and width must be multiples of.
+        context: side of the region as a multiple of the mask's longer side; None = whole picture.
+        margin: least number of pixels between mask and border of the region.
+        exemplars: number of exemplars, to be checked against the regions.
+
+    Raises:
+        ValueError: an empty mask, counts that cannot be paired, or a resolution below 64.
+    """
+    if resolution < MIN_RESOLUTION:
+        raise ValueError(
+            f"resolution is {resolution}; choose at least {MIN_RESOLUTION}, best the 512 that the "
+            "model was trained at."
+        )
+    images = images[..., : 3 if images.shape[-1] >= 3 else 1].float().expand(-1, -1, -1, 3)
+    height, width = images.shape[1:3]
+    masks = masks.float().reshape(-1, 1, *masks.shape[-2:])
+    picture = pair(len(images), len(masks), exemplars)
+    if masks.shape[-2:] != (height, width):
+        masks = F.interpolate(masks, size=(height, width), mode="bilinear", align_corners=False)
+    masks = binarize(masks[:, 0]).expand(len(picture), -1, -1)
+
+    whole = Bounds(0, 0, width, height)
+    bounds: list[Bounds] = []
+    for number, mask in enumerate(masks):
+        box = mask_box(mask)
+        if box is None:
+            which = f"Mask {number + 1} of {len(masks)}" if len(masks) > 1 else "The mask"
+            raise ValueError(f"{which} is empty; paint the area to repaint (1 = repaint).")
+        bounds.append(
+            whole if context is None else region_bounds(box, whole, context, max(1, margin))
+        )
+    sizes = {paint_size(each, resolution, multiple) for each in bounds}
+    # one batch has one size: where shapes differ, all are stretched to the square, as in training
+    square = paint_size(Bounds(0, 0, 1, 1), resolution, multiple)
+    size = sizes.pop() if len(sizes) == 1 else square
+    return Regions(images, masks, picture, tuple(bounds), size)
+
+
+def mask_box(mask: Tensor) -> Bounds | None:
+    """Smallest rectangle around the ones of a binary mask [H, W]; None if there are none."""
+    rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
+    if len(rows) == 0:
+        return None
+    y, x = int(rows[0]), int(columns[0])
+    return Bounds(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
+
+
+def region_bounds(box: Bounds, whole: Bounds, context: float, margin: int) -> Bounds:
+    """Square around the box, as near to one as the picture allows.
+
+    The side is `context` times the box's longer side, at least the box and its margin, at most
+    the picture's shorter side; only a box longer than that makes the region longer than wide.
+    The square is centred on the box and shifted into the picture.
+    """
+    longest = max(box.width, box.height)
+    side = max(round(context * longest), longest + 2 * margin)
+    side = min(side, whole.width, whole.height)
+    width = min(whole.width, max(side, box.width + 2 * margin))
+    height = min(whole.height, max(side, box.height + 2 * margin))
+    x = box.x + box.width // 2 - width // 2
+    y = box.y + box.height // 2 - height // 2
+    return Bounds(
+        min(max(x, 0), whole.width - width), min(max(y, 0), whole.height - height), width, height
+    )
+
+
+def paint_size(bounds: Bounds, resolution: int, multiple: int) -> tuple[int, int]:
+    """(height, width) to paint a region at: its shape, the area of `resolution`², multiples."""
+    scale = resolution / (bounds.width * bounds.height) ** 0.5
+
+    def fit(side: int) -> int:
+        return max(multiple, round(side * scale / multiple) * multiple)
+
+    return fit(bounds.height), fit(bounds.width)
+
+
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic, with antialias when it gets smaller; [B, H, W, C] in [0, 1] to (height, width)."""
+    if image.shape[1:3] == size:
+        return image
+    image = image.permute(0, 3, 1, 2)  # BHWC -> BCHW
+    image = F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
+    return image.permute(0, 2, 3, 1).clamp(0.0, 1.0)  # BCHW -> BHWC

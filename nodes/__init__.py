@@ -1,0 +1,1 @@
+"""Nodes of the pack: thin layers between the host and `exemplar_model`."""

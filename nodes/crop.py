@@ -1,0 +1,114 @@
+"""Exemplar Crop To Mask and Exemplar Paste Back: the region for graphs with stock samplers."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..exemplar_model.region import MIN_RESOLUTION, Regions, find_regions
+from .node import ExemplarNode, ExemplarRegionSocket, schema
+
+STOCK_MULTIPLE = 8
+"""Stock nodes crop pictures to multiples of this."""
+
+
+def context_input() -> io.Float.Input:
+    return io.Float.Input(
+        "context",
+        default=2.0,
+        min=1.0,
+        max=8.0,
+        step=0.1,
+        tooltip="Side of the region around the mask, as a multiple of the mask's longer side.",
+    )
+
+
+def resolution_input() -> io.Int.Input:
+    return io.Int.Input(
+        "resolution",
+        default=512,
+        min=MIN_RESOLUTION,
+        max=4096,
+        step=8,
+        tooltip="Side of the square that is painted, whatever the picture's size; the model was "
+        "trained at 512.",
+    )
+
+
+def feather_input() -> io.Int.Input:
+    return io.Int.Input(
+        "feather",
+        default=8,
+        min=0,
+        max=256,
+        tooltip="Pixels outside the mask over which the painted region fades into the picture.",
+    )
+
+
+def match_color_input() -> io.Boolean.Input:
+    return io.Boolean.Input(
+        "match_color",
+        default=True,
+        tooltip="Correct the region's colours by what its kept surroundings should look like.",
+    )
+
+
+class ExemplarCropToMask(ExemplarNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ExemplarCropToMask",
+            display_name="Exemplar Crop To Mask",
+            description="Cuts the region around the mask out of a picture of any size.",
+            inputs=[
+                io.Image.Input("image", tooltip="The picture to edit."),
+                io.Mask.Input(
+                    "mask", tooltip="1 = repaint. Several masks of one image are several regions."
+                ),
+                context_input(),
+                resolution_input(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The region, one a mask."),
+                io.Mask.Output(display_name="mask", tooltip="The mask of the region."),
+                ExemplarRegionSocket.Output(
+                    display_name="region", tooltip="For Exemplar Paste Back."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: torch.Tensor, mask: torch.Tensor, context: float, resolution: int
+    ) -> io.NodeOutput:
+        regions = find_regions(
+            image, mask, resolution=resolution, multiple=STOCK_MULTIPLE, context=context
+        )
+        return io.NodeOutput(*regions.crop(), regions)
+
+
+class ExemplarPasteBack(ExemplarNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ExemplarPasteBack",
+            display_name="Exemplar Paste Back",
+            description="Pastes a painted region into its picture; outside the feathered mask "
+            "nothing changes.",
+            inputs=[
+                ExemplarRegionSocket.Input("region", tooltip="From Exemplar Crop To Mask."),
+                io.Image.Input("image", tooltip="The painted region, at any size."),
+                feather_input(),
+                match_color_input(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The whole picture."),
+                io.Mask.Output(display_name="mask", tooltip="What was pasted, by weight."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, region: Regions, image: torch.Tensor, feather: int, match_color: bool
+    ) -> io.NodeOutput:
+        return io.NodeOutput(*region.paste(image, feather, match_color))

@@ -1,0 +1,109 @@
+"""Encode Exemplar."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..exemplar_model.encoder import scale_context
+from ..exemplar_model.exemplar import Background, Framing, exemplar_view
+from .host.model import HostEncoder
+from .node import ExemplarEncoderSocket, ExemplarNode, schema
+
+
+class EncodeExemplar(ExemplarNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="EncodeExemplar",
+            display_name="Encode Exemplar",
+            description="Encodes the object of the exemplar picture: what to paint.",
+            inputs=[
+                ExemplarEncoderSocket.Input("encoder", tooltip="From Load Exemplar Model."),
+                io.Image.Input("image", tooltip="The exemplar; several make a batch."),
+                io.Combo.Input(
+                    "framing",
+                    options=list(get_args(Framing)),
+                    default="stretch",
+                    tooltip="How a picture becomes square: stretch as in training, pad with grey, "
+                    "or crop the centre.",
+                ),
+                io.Combo.Input(
+                    "merge",
+                    options=["separate", "average"],
+                    default="separate",
+                    tooltip="Several pictures: one exemplar for each region or image, or the "
+                    "average of several pictures of one object.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="0 is the learned null condition, 1 the exemplar, more exaggerates it.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Selects the object (1 = the object): the picture is cropped to it.",
+                ),
+                io.Combo.Input(
+                    "mask_background",
+                    options=list(get_args(Background)),
+                    default="keep",
+                    tooltip="What stands around the object where a mask is given.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive", tooltip="The exemplar."),
+                io.Conditioning.Output(
+                    display_name="negative", tooltip="The learned null condition."
+                ),
+                io.Image.Output(display_name="view", tooltip="What the encoder saw."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, framing: str | None, merge: str | None, mask_background: str | None
+    ) -> bool | str:
+        error = cls.choice_error(framing=framing, merge=merge, mask_background=mask_background)
+        return error or True
+
+    @classmethod
+    def execute(
+        cls,
+        encoder: HostEncoder,
+        image: torch.Tensor,
+        framing: Framing,
+        merge: str,
+        strength: float,
+        mask_background: Background,
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        cls.require_choices(framing=framing, merge=merge, mask_background=mask_background)
+        masks = [None] if mask is None else list(mask.reshape(-1, *mask.shape[-2:]))
+        if len(masks) not in (1, len(image)):
+            raise ValueError(
+                f"{len(image)} exemplars and {len(masks)} exemplar masks cannot be paired; give "
+                "one mask, or one for each exemplar."
+            )
+        masks = masks * len(image) if len(masks) == 1 else masks
+        view = torch.stack(
+            [
+                exemplar_view(picture, encoder.image_size, framing, each, mask_background)
+                for picture, each in zip(image, masks, strict=True)
+            ]
+        )
+        context, uncond_vector = encoder.encode(view)
+        if merge == "average":
+            context = context.mean(dim=0, keepdim=True)
+        return io.NodeOutput(
+            [[scale_context(context, uncond_vector, strength), {}]],
+            [[uncond_vector, {}]],
+            view,
+            ui=ui.PreviewImage(view, cls=cls),
+        )

@@ -1,0 +1,29 @@
+"""What the pack registers with the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from comfy_api.latest import ComfyExtension, io
+
+from .crop import ExemplarCropToMask, ExemplarPasteBack
+from .encode import EncodeExemplar
+from .host.files import register_model_folder
+from .load import LoadExemplarModel
+from .reference import ExemplarReferenceSampler
+from .sample import ExemplarInpaintSampler
+
+
+class ExemplarExtension(ComfyExtension):
+    """Model folder and node list."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        register_model_folder(bundled=Path(__file__).parents[1] / "models")
+        return [
+            LoadExemplarModel,
+            EncodeExemplar,
+            ExemplarInpaintSampler,
+            ExemplarCropToMask,
+            ExemplarPasteBack,
+            ExemplarReferenceSampler,
+        ]

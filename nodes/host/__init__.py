@@ -1,0 +1,1 @@
+"""The only place that touches the host's internals (`comfy.*`, `folder_paths`)."""

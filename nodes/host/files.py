@@ -1,0 +1,86 @@
+"""Model files, found through the host's folders so that users' extra paths count."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import comfy.utils
+import folder_paths
+from torch import Tensor
+
+FOLDER = "exemplar"
+FILE_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
+DIFFUSERS_FOLDERS = (FOLDER, "diffusers")
+DIFFUSERS_INDEX = "model_index.json"
+
+
+def register_model_folder(bundled: Path) -> None:
+    """Make `models/exemplar` known to the host, with the pack's own folder behind it."""
+    folders = folder_paths.folder_names_and_paths
+    if FOLDER not in folders:  # extra_model_paths.yaml may have added it first
+        own = os.path.join(folder_paths.models_dir, FOLDER)
+        folders[FOLDER] = ([own], folder_paths.supported_pt_extensions)
+    paths, extensions = folders[FOLDER]
+    extensions = extensions or folder_paths.supported_pt_extensions
+    folders[FOLDER] = ([*(p for p in paths if p != str(bundled)), str(bundled)], extensions)
+
+
+def model_names() -> list[str]:
+    """Names for the loader's combo: files first, then diffusers folders, no name twice."""
+    return list(_models())
+
+
+def model_path(name: str) -> Path:
+    """Path of a model that `model_names` lists.
+
+    Raises:
+        FileNotFoundError: not listed (any more).
+    """
+    path = _models().get(name)
+    if path is None:
+        raise FileNotFoundError(
+            f"The model '{name}' is in none of the folders {', '.join(FILE_FOLDERS)}, diffusers; "
+            "put it into models/exemplar and refresh."
+        )
+    return path
+
+
+def _models() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in FILE_FOLDERS:
+        for name in folder_paths.get_filename_list(folder):
+            path = folder_paths.get_full_path(folder, name)
+            if path is not None and not _inside_diffusers(Path(path)):
+                found.setdefault(name, Path(path))
+    for folder in DIFFUSERS_FOLDERS:
+        for root in folder_paths.get_folder_paths(folder):
+            for path in _diffusers_folders(Path(root)):
+                found.setdefault(path.relative_to(root).as_posix(), path)
+    return found
+
+
+def _inside_diffusers(path: Path) -> bool:
+    return (path.parents[1] / DIFFUSERS_INDEX).is_file()
+
+
+def _diffusers_folders(root: Path) -> Iterator[Path]:
+    for pattern in (f"*/{DIFFUSERS_INDEX}", f"*/*/{DIFFUSERS_INDEX}"):
+        for index in sorted(root.glob(pattern)):
+            yield index.parent
+
+
+def file_stamp(path: Path) -> str:
+    """Changes when the file, or a file of the folder, is replaced."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = [file.stat() for file in files]
+    return f"{path}:" + ",".join(f"{each.st_mtime_ns}-{each.st_size}" for each in stats)
+
+
+def read_weights(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    """One file through the host's safe loader: memory-mapped safetensors, or weights-only pickle."""
+    tensors, metadata = comfy.utils.load_torch_file(
+        str(path), safe_load=True, return_metadata=True
+    )
+    return tensors, metadata or {}

@@ -1,0 +1,223 @@
+"""Host objects from a checkpoint: MODEL, encoder and VAE."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_detection
+import comfy.model_management as management
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ...exemplar_model.checkpoint import AutoencoderConfig, Checkpoint, CheckpointError
+from ...exemplar_model.config import OFFICIAL_MODEL
+from ...exemplar_model.encoder import ExemplarEncoder, load_encoder
+from ...exemplar_model.mask import latent_keep_mask
+
+WEIGHT_DTYPES: dict[str, torch.dtype | None] = {
+    "default": None,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp8_e4m3fn": torch.float8_e4m3fn,
+}
+
+T = TypeVar("T")
+
+
+def _supported(function: Callable[..., T], *args: Any, **optional: Any) -> T:
+    """Call with those optional keywords that this version of the host knows."""
+    known = inspect.signature(function).parameters
+    return function(*args, **{name: value for name, value in optional.items() if name in known})
+
+
+class ExemplarModel(comfy.model_base.BaseModel):
+    """The host's UNet with the channels of Paint by Example.
+
+    Conditioning carries what stock InpaintModelConditioning puts there (`concat_latent_image`,
+    `concat_mask` with 1 = repaint); this model makes of it masked-image latents and keep mask, in
+    this order, which is not that of Stable Diffusion inpainting.
+    """
+
+    def concat_cond(self, **kwargs: Any) -> Tensor:
+        """[B, 5, h, w] to stand behind the noisy latents."""
+        noise, device = kwargs["noise"], kwargs["device"]
+        latents, mask = kwargs.get("concat_latent_image"), kwargs.get("concat_mask")
+        if latents is None or mask is None:
+            raise ValueError(
+                "The conditioning has no masked image; sample with Exemplar Inpaint Sampler, or "
+                "put InpaintModelConditioning before the sampler."
+            )
+        latents = self.process_latent_in(latents)
+        height, width = noise.shape[-2:]
+        if latents.shape[-2:] != (height, width):
+            latents = comfy.utils.common_upscale(latents, width, height, "bilinear", "center")
+        keep_mask = latent_keep_mask(mask.reshape(-1, 1, *mask.shape[-2:]), (height, width))
+        batch = noise.shape[0]
+        return torch.cat(
+            [
+                _repeat(latents.to(device), batch, "masked images"),
+                _repeat(keep_mask.to(latents).to(device), batch, "masks"),
+            ],
+            dim=1,
+        )
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        context = kwargs.get("cross_attn")
+        if context is not None:
+            batch = kwargs["noise"].shape[0]
+            kwargs["cross_attn"] = _repeat(context, batch, "exemplars")
+        return super().extra_conds(**kwargs)
+
+
+def _repeat(tensor: Tensor, batch: int, what: str) -> Tensor:
+    """Expand to the batch as a, b, a, b: the order in which the host repeats conditioning."""
+    if batch % tensor.shape[0] != 0:
+        raise ValueError(
+            f"{tensor.shape[0]} {what} do not fit a batch of {batch} latents; give one, or as many "
+            "as there are latents."
+        )
+    return comfy.utils.repeat_to_batch_size(tensor, batch)
+
+
+class ExemplarModelConfig(comfy.supported_models.SD15):
+    """Stable Diffusion 1 of any width and depth, as an `ExemplarModel`."""
+
+    def get_model(self, state_dict: Any, prefix: str = "", device: Any = None) -> ExemplarModel:
+        return ExemplarModel(self, model_type=self.model_type(state_dict, prefix), device=device)
+
+
+def build_model(checkpoint: Checkpoint, weight_dtype: str, name: str) -> Any:
+    """MODEL for the denoiser.
+
+    Raises:
+        CheckpointError: tensors are missing or left over.
+    """
+    config = ExemplarModelConfig(comfy.model_detection.detect_unet_config(checkpoint.unet, ""))
+    config.unet_config["num_heads"] = checkpoint.unet_heads
+    load_device = management.get_torch_device()
+    supported = config.supported_inference_dtypes
+    dtype = WEIGHT_DTYPES[weight_dtype] or management.unet_dtype(
+        model_params=comfy.utils.calculate_parameters(checkpoint.unet),
+        supported_dtypes=supported,
+        weight_dtype=comfy.utils.weight_dtype(checkpoint.unet),
+    )
+    cast = management.unet_manual_cast(dtype, load_device, supported)
+    _supported(config.set_inference_dtype, dtype, cast, device=load_device)
+    model = config.get_model(checkpoint.unet)
+    patcher_class = getattr(
+        comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
+    )
+    patcher = patcher_class(
+        model, load_device=load_device, offload_device=management.unet_offload_device()
+    )
+    assign = getattr(patcher, "is_dynamic", lambda: False)()
+    # the host empties the dictionary that it is given
+    _supported(model.load_model_weights, dict(checkpoint.unet), "", assign=assign)
+    _require_same_keys(model.diffusion_model.state_dict(), checkpoint.unet, name, "UNet")
+    return patcher
+
+
+def require_exemplar_model(model: Any) -> None:
+    """Raise ValueError unless the MODEL's channels are those of Paint by Example."""
+    if not isinstance(model.model, ExemplarModel):
+        raise ValueError(
+            "This MODEL was not loaded by Load Exemplar Model and would be fed the wrong "
+            "channels; connect the model output of Load Exemplar Model."
+        )
+
+
+def build_autoencoder(checkpoint: Checkpoint, name: str) -> Any:
+    """VAE of any width and depth.
+
+    Raises:
+        CheckpointError: tensors are missing or left over.
+    """
+    config = AutoencoderConfig.from_state_dict(checkpoint.autoencoder)
+    ddconfig = {
+        "double_z": True,
+        "z_channels": config.z_channels,
+        "resolution": 256,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": config.channels,
+        "ch_mult": list(config.multipliers),
+        "num_res_blocks": config.residual_blocks,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+    }
+    params = {"ddconfig": ddconfig, "embed_dim": config.embed_dim}
+    vae = comfy.sd.VAE(sd=dict(checkpoint.autoencoder), config={"params": params})
+    vae.downscale_ratio = vae.upscale_ratio = config.factor
+    _require_same_keys(vae.first_stage_model.state_dict(), checkpoint.autoencoder, name, "VAE")
+    return vae
+
+
+def _require_same_keys(
+    expected: Mapping[str, Any], given: Mapping[str, Any], name: str, part: str
+) -> None:
+    missing, unexpected = expected.keys() - given.keys(), given.keys() - expected.keys()
+    if missing or unexpected:
+        counts = f"{len(missing)} tensors are missing and {len(unexpected)} left over"
+        example = min(missing or unexpected)
+        raise CheckpointError(
+            f"The {part} of {name} is incomplete or of another kind ({counts}, such as {example}); "
+            f"choose {OFFICIAL_MODEL}."
+        )
+
+
+class HostEncoder:
+    """An `ExemplarEncoder` under the host's memory management; the EXEMPLAR_ENCODER socket."""
+
+    def __init__(self, encoder: ExemplarEncoder) -> None:
+        self.image_size = encoder.config.image_size
+        self.patcher = comfy.model_patcher.ModelPatcher(
+            encoder,
+            load_device=management.text_encoder_device(),
+            offload_device=management.text_encoder_offload_device(),
+        )
+
+    def encode(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """Context [B, 1, D] of views [B, S, S, 3] in [0, 1], and the null vector [1, 1, D]."""
+        management.load_models_gpu([self.patcher])
+        encoder: ExemplarEncoder = self.patcher.model
+        pixels = view.permute(0, 3, 1, 2).to(self.patcher.load_device)  # BHWC -> BCHW
+        home = management.intermediate_device()
+        context = encoder(pixels).float().to(home)
+        return context, encoder.uncond_vector.detach().float().to(home)
+
+
+def build_encoder(checkpoint: Checkpoint, weight_dtype: str, name: str) -> HostEncoder:
+    """Encoder for Encode Exemplar.
+
+    It runs once for an exemplar. On a CPU it keeps fp32, in which a CPU computes; fp8 becomes
+    fp16, the smallest type it can compute in.
+
+    Raises:
+        CheckpointError: tensors are missing, left over or of another shape.
+    """
+    device = management.text_encoder_device()
+    dtype = WEIGHT_DTYPES[weight_dtype] or management.text_encoder_dtype(device)
+    if management.is_device_cpu(device):
+        dtype = torch.float32
+    elif dtype.itemsize == 1:
+        dtype = torch.float16
+    encoder = ExemplarEncoder(checkpoint.encoder_config).to(dtype).eval().requires_grad_(False)
+    try:
+        load_encoder(encoder, checkpoint.encoder)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"The exemplar encoder of {name} is incomplete or of another kind ({reason}); choose "
+            f"{OFFICIAL_MODEL}."
+        ) from error
+    return HostEncoder(encoder)

@@ -1,0 +1,157 @@
+"""Sampling in the host: reference samplers as SAMPLER objects, and one painting."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import comfy.model_management as management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import node_helpers
+import torch
+from torch import Tensor
+
+from ...exemplar_model.mask import masked_image
+from ...exemplar_model.sampler import SAMPLERS, from_noise, to_latents
+from ...exemplar_model.schedule import reference_sigmas
+
+REFERENCE_SAMPLER = "plms"
+REFERENCE_SCHEDULER = "ddim_uniform"
+SAMPLER_NAMES = [REFERENCE_SAMPLER, *comfy.samplers.KSampler.SAMPLERS]
+SCHEDULER_NAMES = list(comfy.samplers.KSampler.SCHEDULERS)
+
+
+class ReferenceSampler(comfy.samplers.Sampler):
+    """A sampler of `exemplar_model.sampler` for the host's guiders.
+
+    It owns the scaling of the noise: the reference starts from unit noise though its first noise
+    level is not the schedule's last, and takes its last x, at timestep 0, for the latents.
+    """
+
+    def __init__(self, algorithm: str, noise_sigma: float | None) -> None:
+        """
+        Args:
+            algorithm: key of `exemplar_model.sampler.SAMPLERS`.
+            noise_sigma: noise level that counts as pure noise, besides the schedule's own last.
+        """
+        self.algorithm = algorithm
+        self.noise_sigma = noise_sigma
+
+    @classmethod
+    def for_schedule(cls, algorithm: str, sigmas: Tensor, denoise: float) -> ReferenceSampler:
+        """A sampler that takes the start of `sigmas` for pure noise when `denoise` is 1."""
+        return cls(algorithm, float(sigmas[0]) if denoise >= 1.0 else None)
+
+    def max_denoise(self, model_wrap: Any, sigmas: Tensor) -> bool:
+        at_start = self.noise_sigma is not None and math.isclose(
+            float(sigmas[0]), self.noise_sigma, rel_tol=1e-5
+        )
+        return at_start or super().max_denoise(model_wrap, sigmas)
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        model = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
+        model.latent_image, model.noise = latent_image, noise
+        batch = noise.new_ones(noise.shape[0])
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            return model(x, sigma * batch, denoise_mask=denoise_mask, **extra_args)
+
+        pure = self.max_denoise(model_wrap, sigmas)
+        x = from_noise(noise, sigmas[0]) if pure else latent_image + noise * sigmas[0]
+        x = SAMPLERS[self.algorithm](denoise, x, sigmas, callback)
+        end = float(model_wrap.inner_model.model_sampling.sigma_min)
+        return to_latents(x, sigmas[-1]) if math.isclose(float(sigmas[-1]), end) else x
+
+
+def reference_schedule(model: Any, steps: int, denoise: float) -> Tensor:
+    """Noise levels of the reference's timesteps on the MODEL's own schedule."""
+    table = model.get_model_object("model_sampling").sigmas
+    return reference_sigmas(steps, denoise, table.cpu())
+
+
+def exemplar_count(*conditionings: list[Any]) -> int:
+    """Number of exemplars in the batch that the conditionings make."""
+    return max(entry[0].shape[0] for conditioning in conditionings for entry in conditioning)
+
+
+def paint(
+    model: Any,
+    positive: list[Any],
+    negative: list[Any],
+    vae: Any,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    denoise: float,
+) -> tuple[Tensor, Tensor]:
+    """Paint regions of one size.
+
+    Args:
+        images: [N, h, w, 3] in [0, 1], multiples of the VAE's factor.
+        masks: [N, h, w], 1 = repaint.
+
+    Returns:
+        Latents [N, 4, h / factor, w / factor], unscaled, and images [N, h, w, 3].
+    """
+    sampler, sigmas = _sampler(model, sampler_name, scheduler, steps, denoise)
+    concat = {
+        "concat_latent_image": vae.encode(masked_image(images, masks)),
+        "concat_mask": masks[:, None],
+    }
+    positive = node_helpers.conditioning_set_values(positive, concat)
+    negative = node_helpers.conditioning_set_values(negative, concat)
+    # at denoise 1 what lies under the mask does not matter, so it is not encoded
+    start = concat["concat_latent_image"]
+    start = torch.zeros_like(start) if denoise >= 1.0 else vae.encode(images)
+    latents = comfy.sample.sample_custom(
+        model,
+        comfy.sample.prepare_noise(start, seed),
+        cfg,
+        sampler,
+        sigmas,
+        positive,
+        negative,
+        start,
+        callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=seed,
+    )
+    return latents, vae.decode(latents).float()
+
+
+def _sampler(
+    model: Any, sampler_name: str, scheduler: str, steps: int, denoise: float
+) -> tuple[Any, Tensor]:
+    if sampler_name == REFERENCE_SAMPLER and scheduler == REFERENCE_SCHEDULER:
+        sigmas = reference_schedule(model, steps, denoise)
+        return ReferenceSampler.for_schedule(sampler_name, sigmas, denoise), sigmas
+    plan = comfy.samplers.KSampler(
+        model,
+        steps=steps,
+        device=management.intermediate_device(),
+        sampler=sampler_name,
+        scheduler=scheduler,
+        denoise=denoise,
+        model_options=model.model_options,
+    )
+    if sampler_name == REFERENCE_SAMPLER:
+        return ReferenceSampler.for_schedule(sampler_name, plan.sigmas, denoise), plan.sigmas
+    return comfy.samplers.sampler_object(sampler_name), plan.sigmas

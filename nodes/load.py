@@ -1,0 +1,61 @@
+"""Load Exemplar Model."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..exemplar_model.checkpoint import read_checkpoint
+from .host.files import file_stamp, model_names, model_path, read_weights
+from .host.model import WEIGHT_DTYPES, build_autoencoder, build_encoder, build_model
+from .node import ExemplarEncoderSocket, ExemplarNode, schema
+
+
+class LoadExemplarModel(ExemplarNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="LoadExemplarModel",
+            display_name="Load Exemplar Model",
+            description="Loads a Paint by Example model: denoiser, exemplar encoder and VAE.",
+            search_aliases=["paint by example", "exemplar inpainting"],
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=model_names(),
+                    tooltip="Original .ckpt, .safetensors or diffusers folder, from the model "
+                    "folders exemplar, checkpoints, diffusion_models and diffusers.",
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=list(WEIGHT_DTYPES),
+                    default="default",
+                    tooltip="Precision of the denoiser's and the encoder's weights in memory. "
+                    "default leaves the choice to ComfyUI.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The denoiser."),
+                ExemplarEncoderSocket.Output(
+                    display_name="encoder", tooltip="For Encode Exemplar."
+                ),
+                io.Vae.Output(display_name="vae", tooltip="The autoencoder of the model."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, model_name: str | None, weight_dtype: str | None) -> bool | str:
+        return cls.choice_error(model_name=model_name, weight_dtype=weight_dtype) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, model_name: str, weight_dtype: str) -> str:
+        return file_stamp(model_path(model_name))
+
+    @classmethod
+    def execute(cls, model_name: str, weight_dtype: str) -> io.NodeOutput:
+        cls.require_choices(model_name=model_name, weight_dtype=weight_dtype)
+        checkpoint = read_checkpoint(model_path(model_name), read_weights)
+        return io.NodeOutput(
+            build_model(checkpoint, weight_dtype, model_name),
+            build_encoder(checkpoint, weight_dtype, model_name),
+            build_autoencoder(checkpoint, model_name),
+        )

