@@ -1,0 +1,37 @@
+"""One running ComfyUI host for all tests of this folder, with models and pictures in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.models import SHAPES, RandomModel, random_model, write_safetensors
+from support.pictures import pictures
+
+from demo.headless import PACK, Host, running_host
+
+COMFYUI = os.environ.get("COMFYUI_PATH")
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, RandomModel]:
+    return {name: random_model(config, seed) for seed, (name, config) in enumerate(SHAPES.items())}
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]) -> Iterator[Host]:
+    if COMFYUI is None:
+        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
+    folder = tmp_path_factory.mktemp("host")
+    exemplar = folder / "models" / "exemplar"
+    exemplar.mkdir(parents=True)
+    for name, model in models.items():
+        write_safetensors(exemplar / f"{name}.safetensors", model)
+    with running_host(Path(COMFYUI), folder) as running:
+        for file in ("coffee.png", "cat.png"):
+            running.upload(PACK / "demo" / "pictures" / file, file)
+        for name, picture in pictures().items():
+            running.upload(picture, f"{name}.png")
+        yield running

@@ -1,0 +1,119 @@
+"""Prompts in API format, put together from the pack's nodes and the host's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from demo.headless import Host, OnEvent
+
+Link = list[Any]
+
+
+class Graph:
+    """A prompt under construction; `add` returns the node's id for links."""
+
+    def __init__(self) -> None:
+        self.prompt: dict[str, Any] = {}
+
+    def add(self, class_type: str, **inputs: Any) -> str:
+        node = str(len(self.prompt) + 1)
+        self.prompt[node] = {"class_type": class_type, "inputs": inputs}
+        return node
+
+    def image(self, name: str) -> Link:
+        return [self.add("LoadImage", image=f"{name}.png"), 0]
+
+    def images(self, names: list[str]) -> Link:
+        """Several pictures of one size as a batch."""
+        batch = self.image(names[0])
+        for name in names[1:]:
+            batch = [self.add("ImageBatch", image1=batch, image2=self.image(name)), 0]
+        return batch
+
+    def masks(self, names: list[str]) -> Link:
+        """One mask, or several as a batch; the host batches masks by way of images."""
+        if len(names) == 1:
+            return [self.add("LoadImageMask", image=f"{names[0]}.png", channel="red"), 0]
+        return [self.add("ImageToMask", image=self.images(names), channel="red"), 0]
+
+    def load(self, model: str, weight_dtype: str = "default") -> str:
+        return self.add("LoadExemplarModel", model_name=model, weight_dtype=weight_dtype)
+
+    def encode(self, loader: str, image: Link, **changes: Any) -> str:
+        inputs = {"framing": "stretch", "merge": "separate", "strength": 1.0}
+        inputs |= {"mask_background": "keep"} | changes
+        return self.add("EncodeExemplar", encoder=[loader, 1], image=image, **inputs)
+
+    def sample(self, loader: str, encode: str, image: Link, mask: Link, **changes: Any) -> str:
+        inputs = {
+            "seed": 3,
+            "steps": 3,
+            "cfg": 5.0,
+            "sampler_name": "plms",
+            "scheduler": "ddim_uniform",
+            "denoise": 1.0,
+            "region": "around mask",
+            "context": 2.0,
+            "resolution": 64,
+            "feather": 8,
+            "match_color": True,
+        }
+        links = {"model": [loader, 0], "positive": [encode, 0], "negative": [encode, 1]}
+        links |= {"vae": [loader, 2], "image": image, "mask": mask}
+        return self.add("ExemplarInpaintSampler", **{**links, **inputs, **changes})
+
+    def paint(
+        self,
+        masks: list[str],
+        *,
+        model: str = "narrow.safetensors",
+        image: str = "odd",
+        exemplars: tuple[str, ...] = ("face",),
+        **changes: Any,
+    ) -> str:
+        """The pack's own graph: load, encode, sample."""
+        loader = self.load(model)
+        encode = self.encode(loader, self.images(list(exemplars)))
+        return self.sample(loader, encode, self.image(image), self.masks(masks), **changes)
+
+    def save_image(self, link: Link) -> str:
+        return self.add("SaveImage", images=link, filename_prefix="test")
+
+    def save_mask(self, link: Link) -> str:
+        return self.save_image([self.add("MaskToImage", mask=link), 0])
+
+    def save_latent(self, link: Link) -> str:
+        return self.add("SaveLatent", samples=link, filename_prefix="test")
+
+
+class Run:
+    """A prompt that ran, and readers for what its output nodes wrote."""
+
+    def __init__(self, host: Host, graph: Graph, on_event: OnEvent | None = None) -> None:
+        self.host = host
+        self.outputs = host.run(graph.prompt, on_event)
+
+    def latent(self, node: str) -> Tensor:
+        return load_file(self.host.output(self.outputs[node]["latents"][0]))["latent_tensor"]
+
+    def pictures(self, node: str) -> np.ndarray:
+        """[N, H, W, 3], 8 bit."""
+        paths = [self.host.output(entry) for entry in self.outputs[node]["images"]]
+        return np.stack([np.array(Image.open(path).convert("RGB")) for path in paths])
+
+
+def start_noise(seed: int, shape: tuple[int, ...]) -> Tensor:
+    """The noise that the host draws for a seed (`comfy.sample.prepare_noise`)."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def load_prompt(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
