@@ -158,11 +158,12 @@ def find_regions(
         )
     images = images[..., : 3 if images.shape[-1] >= 3 else 1].float().expand(-1, -1, -1, 3)
     height, width = images.shape[1:3]
-    masks = masks.float().reshape(-1, 1, *masks.shape[-2:])
+    masks = binarize(masks).reshape(-1, *masks.shape[-2:])
     picture = pair(len(images), len(masks), exemplars)
     if masks.shape[-2:] != (height, width):
-        masks = F.interpolate(masks, size=(height, width), mode="bilinear", align_corners=False)
-    masks = binarize(masks[:, 0]).expand(len(picture), -1, -1)
+        resized = F.interpolate(masks[:, None], (height, width), mode="bilinear")
+        masks = binarize(resized[:, 0])
+    masks = masks.expand(len(picture), -1, -1)
 
     whole = Bounds(0, 0, width, height)
     bounds: list[Bounds] = []

@@ -14,6 +14,7 @@ import node_helpers
 import torch
 from torch import Tensor
 
+from ...exemplar_model.config import LATENT_CHANNELS
 from ...exemplar_model.mask import masked_image
 from ...exemplar_model.sampler import SAMPLERS, from_noise, to_latents
 from ...exemplar_model.schedule import reference_sigmas
@@ -111,6 +112,11 @@ def paint(
     Returns:
         Latents [N, 4, h / factor, w / factor], unscaled, and images [N, h, w, 3].
     """
+    if vae.latent_channels != LATENT_CHANNELS:
+        raise ValueError(
+            f"This VAE makes {vae.latent_channels} latent channels where Paint by Example has "
+            f"{LATENT_CHANNELS}; connect the vae output of Load Exemplar Model."
+        )
     sampler, sigmas = _sampler(model, sampler_name, scheduler, steps, denoise)
     concat = {
         "concat_latent_image": vae.encode(masked_image(images, masks)),

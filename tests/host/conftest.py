@@ -25,8 +25,9 @@ def host(tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel
     if COMFYUI is None:
         pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
     folder = tmp_path_factory.mktemp("host")
+    for name in ("checkpoints", "diffusers", "diffusion_models", "exemplar", "vae"):
+        (folder / "models" / name).mkdir(parents=True)
     exemplar = folder / "models" / "exemplar"
-    exemplar.mkdir(parents=True)
     for name, model in models.items():
         write_safetensors(exemplar / f"{name}.safetensors", model)
     with running_host(Path(COMFYUI), folder) as running:

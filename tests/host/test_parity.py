@@ -121,7 +121,6 @@ def test_latents_equal_diffusers(
     path = host.folder / "models" / "checkpoints" / name
     if path.suffix == "":
         path = host.folder / "models" / "diffusers" / name
-    path.parent.mkdir(exist_ok=True)
     if write is not None and not path.exists():
         write(path, models[shape])
     graph = route(name)

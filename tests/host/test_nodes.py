@@ -1,0 +1,395 @@
+"""The nodes in a running host: schemas, pictures, batches, regions and stock nodes around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.graphs import Graph, Run
+from support.pictures import pictures
+
+from demo.headless import PACK, PACK_NAME, Host
+from exemplar_model.exemplar import exemplar_view
+
+SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "LoadExemplarModel": (
+        {"model_name": ..., "weight_dtype": "default"},
+        ["MODEL", "EXEMPLAR_ENCODER", "VAE"],
+    ),
+    "EncodeExemplar": (
+        {
+            "encoder": ...,
+            "image": ...,
+            "framing": "stretch",
+            "merge": "separate",
+            "strength": 1.0,
+            "mask": ...,
+            "mask_background": "keep",
+        },
+        ["CONDITIONING", "CONDITIONING", "IMAGE"],
+    ),
+    "ExemplarInpaintSampler": (
+        {
+            "model": ...,
+            "positive": ...,
+            "negative": ...,
+            "vae": ...,
+            "image": ...,
+            "mask": ...,
+            "seed": 0,
+            "steps": 50,
+            "cfg": 5.0,
+            "sampler_name": "plms",
+            "scheduler": "ddim_uniform",
+            "denoise": 1.0,
+            "region": "around mask",
+            "context": 2.0,
+            "resolution": 512,
+            "feather": 8,
+            "match_color": True,
+        },
+        ["IMAGE", "LATENT", "MASK", "IMAGE"],
+    ),
+    "ExemplarCropToMask": (
+        {"image": ..., "mask": ..., "context": 2.0, "resolution": 512},
+        ["IMAGE", "MASK", "EXEMPLAR_REGION"],
+    ),
+    "ExemplarPasteBack": (
+        {"region": ..., "image": ..., "feather": 8, "match_color": True},
+        ["IMAGE", "MASK"],
+    ),
+    "ExemplarReferenceSampler": (
+        {"model": ..., "algorithm": "plms", "steps": 50, "denoise": 1.0},
+        ["SAMPLER", "SIGMAS"],
+    ),
+}
+
+
+@pytest.mark.parametrize("node", SCHEMAS)
+def test_schema(host: Host, node: str) -> None:
+    """Ids, inputs, defaults and outputs are what shared workflow files rely on."""
+    inputs, outputs = SCHEMAS[node]
+    info = host.get(f"object_info/{node}")[node]
+    declared = {
+        name: spec[1].get("default", ...) if len(spec) > 1 else ...
+        for group in ("required", "optional")
+        for name, spec in info["input"].get(group, {}).items()
+    }
+    assert declared == inputs
+    assert info["output"] == outputs
+    assert info["category"] == "exemplar"
+    assert info["python_module"] == f"custom_nodes.{PACK_NAME}"
+    for group in ("required", "optional"):
+        for name, spec in info["input"].get(group, {}).items():
+            assert spec[1].get("tooltip"), f"{node}.{name} has no tooltip"
+
+
+def test_node_help_and_templates_are_served(host: Host) -> None:
+    templates = host.get("workflow_templates")[PACK_NAME]
+    assert templates == sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
+    for name in templates:
+        assert host.get(f"api/workflow_templates/{PACK_NAME}/{name}.json")["nodes"]
+    for node in SCHEMAS:
+        assert (PACK / "web" / "docs" / f"{node}.md").is_file()
+
+
+def test_example_prompt_runs(host: Host) -> None:
+    """A picture comes out, of the input's size, and the 224² view is on the encoder's node."""
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    encode = graph.encode(loader, graph.image("face"), strength=0.95)  # not cached by another test
+    sample = graph.sample(loader, encode, graph.image("odd"), graph.masks(["odd_mask"]))
+    saved = graph.save_image([sample, 0])
+    run = Run(host, graph)
+    assert run.pictures(saved).shape == (1, 719, 1277, 3)
+    shown = run.pictures(encode)[0]
+    face = torch.from_numpy(np.array(pictures()["face"])).float() / 255
+    assert np.array_equal(shown, (exemplar_view(face, 224) * 255).round().byte().numpy())
+
+
+MASKS = {
+    "inside": ["odd_mask"],
+    "border": ["odd_mask_border"],
+    "everything": ["odd_mask_all"],
+    "half": ["odd_mask_half"],
+    "three regions": ["odd_mask", "odd_mask_border", "odd_mask_left"],
+}
+
+
+@pytest.mark.parametrize("masks", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("region", ["around mask", "whole image"])
+@pytest.mark.parametrize("image", ["odd", "odd_rgba"])
+def test_outside_the_paste_mask_nothing_changes(
+    host: Host, masks: list[str], region: str, image: str
+) -> None:
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    picture = graph.image(image)
+    encode = graph.encode(loader, graph.image("face"))
+    if image == "odd_rgba":  # four channels, as packs that keep alpha hand them on
+        alpha = graph.masks(["odd_mask_half"])
+        picture = [graph.add("JoinImageWithAlpha", image=picture, alpha=alpha), 0]
+    sample = graph.sample(loader, encode, picture, graph.masks(masks), region=region)
+    painted = graph.save_image([sample, 0])
+    weight = graph.save_mask([sample, 2])
+    before = graph.save_image(graph.image("odd"))
+    run = Run(host, graph)
+    result, original = run.pictures(painted)[0], run.pictures(before)[0]
+    pasted = run.pictures(weight)[0, ..., 0] > 0
+    mask = np.max([np.array(pictures()[name]) for name in masks], axis=0) > 0
+    assert result.shape == original.shape
+    assert np.array_equal(result[~pasted], original[~pasted])
+    assert (pasted[mask]).all() and (result != original).any(-1)[mask].mean() > 0.9
+    assert pasted.sum() <= (mask.sum() if mask.all() else 1.25 * mask.sum())
+
+
+def test_each_region_has_its_own_exemplar(host: Host) -> None:
+    """Another exemplar for two of three regions changes these two and not the third."""
+    masks = ["odd_mask", "odd_mask_border", "odd_mask_left"]
+    exemplars = ("cat", "coffee", "small")
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    image = graph.image("odd")
+    views = [[graph.encode(loader, graph.image(name)), 2] for name in exemplars]
+    batch = views[0]
+    for view in views[1:]:
+        batch = [graph.add("ImageBatch", image1=batch, image2=view), 0]
+    together = graph.sample(loader, graph.encode(loader, batch), image, graph.masks(masks))
+    latent = graph.save_latent([together, 1])
+    swapped = graph.sample(
+        loader,
+        graph.encode(loader, graph.images(["small", "small", "small"])),
+        image,
+        graph.masks(masks),
+    )
+    other = graph.save_latent([swapped, 1])
+    run = Run(host, graph)
+    latents, others = run.latent(latent), run.latent(other)
+    assert latents.shape[0] == 3
+    torch.testing.assert_close(latents[2], others[2], rtol=1e-4, atol=1e-4)
+    assert (latents[0] - others[0]).abs().max() > 1e-3
+    assert (latents[1] - others[1]).abs().max() > 1e-3
+
+
+def test_images_masks_and_exemplars_in_pairs(host: Host) -> None:
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    encode = graph.encode(loader, graph.images(["face", "face"]))
+    images = graph.images(["small", "small"])
+    masks = graph.masks(["small_mask", "small_mask_off_grid"])
+    saved = graph.save_image([graph.sample(loader, encode, images, masks), 0])
+    assert Run(host, graph).pictures(saved).shape == (2, 64, 96, 3)
+
+
+def test_merge_averages_and_strength_scales(host: Host) -> None:
+    """Two equal exemplars average to one; strength 0 is the null condition."""
+
+    def latent(**changes: Any) -> torch.Tensor:
+        graph = Graph()
+        loader = graph.load("narrow.safetensors")
+        names = changes.pop("exemplars", ["face"])
+        encode = graph.encode(loader, graph.images(names), **changes)
+        sample = graph.sample(loader, encode, graph.image("odd"), graph.masks(["odd_mask"]))
+        saved = graph.save_latent([sample, 1])
+        return Run(host, graph).latent(saved)
+
+    plain = latent()
+    merged = latent(exemplars=["face", "face"], merge="average")
+    torch.testing.assert_close(merged, plain, rtol=1e-4, atol=1e-4)
+    assert (latent(strength=0.0) - plain).abs().max() > 1e-3
+    assert (latent(framing="crop") - plain).abs().max() > 1e-4
+
+
+def test_exemplar_mask_selects(host: Host) -> None:
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    mask = graph.masks(["odd_mask_left"])
+    encode = graph.encode(
+        loader, graph.image("odd"), mask=mask, mask_background="white", framing="pad"
+    )
+    run = Run(host, graph_with_output(graph, encode))
+    image = torch.from_numpy(np.array(pictures()["odd"])).float() / 255
+    selection = torch.from_numpy(np.array(pictures()["odd_mask_left"])).float() / 255
+    expected = exemplar_view(image, 224, "pad", selection, "white")
+    assert np.array_equal(run.pictures(encode)[0], (expected * 255).round().byte().numpy())
+
+
+def graph_with_output(graph: Graph, encode: str) -> Graph:
+    graph.save_image([encode, 2])
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "denoise"),
+    [
+        ("plms", "ddim_uniform", 0.5),
+        ("plms", "karras", 1.0),
+        ("euler", "normal", 1.0),
+        ("dpmpp_2m", "karras", 0.6),
+        ("ddim", "ddim_uniform", 1.0),
+        ("uni_pc", "simple", 1.0),
+        ("dpm_2", "normal", 1.0),
+    ],
+)
+def test_host_samplers(host: Host, sampler: str, scheduler: str, denoise: float) -> None:
+    graph = Graph()
+    sample = graph.paint(
+        ["odd_mask"], sampler_name=sampler, scheduler=scheduler, denoise=denoise, steps=4
+    )
+    saved = graph.save_latent([sample, 1])
+    latent = Run(host, graph).latent(saved)
+    assert latent.shape == (1, 4, 8, 8) and latent.isfinite().all()
+    assert 0.05 < float(latent.std()) < 100
+
+
+def test_low_denoise_stays_near_the_original(host: Host) -> None:
+    """What lies under the mask matters below denoise 1, the more the lower it is."""
+
+    def change(denoise: float) -> float:
+        graph = Graph()
+        sample = graph.paint(["odd_mask"], denoise=denoise, steps=2, match_color=False)
+        loader = next(k for k, v in graph.prompt.items() if v["class_type"] == "LoadExemplarModel")
+        crop = graph.add(
+            "ExemplarCropToMask",
+            image=graph.image("odd"),
+            mask=graph.masks(["odd_mask"]),
+            context=2.0,
+            resolution=64,
+        )
+        start = graph.save_latent(
+            [graph.add("VAEEncode", pixels=[crop, 0], vae=[loader, 2]), 0]
+        )
+        end = graph.save_latent([sample, 1])
+        run = Run(host, graph)
+        return float((run.latent(end) - run.latent(start)).norm())
+
+    assert change(0.02) < 0.5 * change(0.3)
+
+
+@pytest.mark.parametrize("weight_dtype", ["fp32", "fp16", "bf16", "fp8_e4m3fn"])
+def test_weight_dtypes(host: Host, weight_dtype: str) -> None:
+    def latent(dtype: str) -> torch.Tensor:
+        graph = Graph()
+        loader = graph.load("narrow.safetensors", dtype)
+        encode = graph.encode(loader, graph.image("face"))
+        sample = graph.sample(loader, encode, graph.image("odd"), graph.masks(["odd_mask"]))
+        saved = graph.save_latent([sample, 1])
+        return Run(host, graph).latent(saved)
+
+    expected, result = latent("default"), latent(weight_dtype)
+    error = float((result - expected).norm() / expected.norm())
+    bounds = {"fp32": 1e-6, "fp16": 5e-3, "bf16": 5e-2, "fp8_e4m3fn": 0.5}
+    assert error <= bounds[weight_dtype]
+    assert weight_dtype == "fp32" or error > 0
+
+
+def test_stock_ksampler_between_crop_and_paste(host: Host) -> None:
+    """The pack's region, then only the host's own nodes, then the pack's paste."""
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    encode = graph.encode(loader, graph.image("face"))
+    crop = graph.add(
+        "ExemplarCropToMask",
+        image=graph.image("odd"),
+        mask=graph.masks(["odd_mask"]),
+        context=2.0,
+        resolution=64,
+    )
+    masked = graph.add(
+        "InpaintModelConditioning",
+        positive=[encode, 0],
+        negative=[encode, 1],
+        vae=[loader, 2],
+        pixels=[crop, 0],
+        mask=[crop, 1],
+        noise_mask=True,
+    )
+    latent = graph.add(
+        "KSampler",
+        model=[loader, 0],
+        positive=[masked, 0],
+        negative=[masked, 1],
+        latent_image=[masked, 2],
+        seed=1,
+        steps=3,
+        cfg=5.0,
+        sampler_name="euler",
+        scheduler="normal",
+        denoise=1.0,
+    )
+    decoded = graph.add("VAEDecode", samples=[latent, 0], vae=[loader, 2])
+    bigger = graph.add(
+        "ImageScaleBy", image=[decoded, 0], upscale_method="bicubic", scale_by=2.0
+    )
+    paste = graph.add(
+        "ExemplarPasteBack", region=[crop, 2], image=[bigger, 0], feather=8, match_color=True
+    )
+    painted, weight = graph.save_image([paste, 0]), graph.save_mask([paste, 1])
+    before = graph.save_image(graph.image("odd"))
+    run = Run(host, graph)
+    result, original = run.pictures(painted)[0], run.pictures(before)[0]
+    outside = run.pictures(weight)[0, ..., 0] == 0
+    assert np.array_equal(result[outside], original[outside])
+    assert (result != original).any(-1)[~outside].mean() > 0.9
+
+
+@pytest.mark.parametrize("stock", ["ConditioningAverage", "ConditioningConcat", "SetMask"])
+def test_stock_conditioning_nodes(host: Host, stock: str) -> None:
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    first, second = (graph.encode(loader, graph.image(name)) for name in ("face", "paw"))
+    if stock == "ConditioningAverage":
+        both = graph.add(
+            stock,
+            conditioning_to=[first, 0],
+            conditioning_from=[second, 0],
+            conditioning_to_strength=0.5,
+        )
+    elif stock == "ConditioningConcat":
+        both = graph.add(stock, conditioning_to=[first, 0], conditioning_from=[second, 0])
+    else:
+        both = graph.add(
+            "ConditioningSetMask",
+            conditioning=[first, 0],
+            mask=graph.masks(["small_mask"]),
+            strength=1.0,
+            set_cond_area="default",
+        )
+    image, mask = graph.image("odd"), graph.masks(["odd_mask"])
+    plain = graph.sample(loader, first, image, mask)
+    mixed = graph.sample(loader, first, image, mask, positive=[both, 0])
+    a, b = graph.save_latent([plain, 1]), graph.save_latent([mixed, 1])
+    run = Run(host, graph)
+    assert run.latent(b).isfinite().all()
+    assert (run.latent(a) - run.latent(b)).abs().max() > 1e-4
+
+
+def test_inputs_are_not_changed(host: Host) -> None:
+    """Cached inputs serve a second sampler unchanged: both give the same latent."""
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    encode = graph.encode(loader, graph.image("face"))
+    image, mask = graph.image("odd"), graph.masks(["odd_mask"])
+    first = graph.sample(loader, encode, image, mask)
+    second = graph.sample(loader, encode, image, mask, feather=9)
+    a, b = graph.save_latent([first, 1]), graph.save_latent([second, 1])
+    run = Run(host, graph)
+    # the wider margin for the feather leaves this region as it is
+    assert torch.equal(run.latent(a), run.latent(b))
+
+
+def test_replaced_model_file_is_read_again(host: Host) -> None:
+    path = host.folder / "models" / "exemplar" / "replaced.safetensors"
+    source = host.folder / "models" / "exemplar"
+
+    def latent(model: str) -> torch.Tensor:
+        path.write_bytes((source / model).read_bytes())
+        graph = Graph()
+        sample = graph.paint(["odd_mask"], model="replaced.safetensors")
+        saved = graph.save_latent([sample, 1])
+        return Run(host, graph).latent(saved)
+
+    assert latent("narrow.safetensors").shape != latent("wide.safetensors").shape
+    path.unlink()

@@ -1,0 +1,98 @@
+"""Keep mask, hole and feather."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch import Tensor
+
+from exemplar_model.mask import feather, latent_keep_mask, masked_image, resize_mask
+
+binary_masks = arrays.arrays(
+    np.float32, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.sampled_from([0, 1])
+).map(torch.from_numpy)
+
+
+def reference_keep_mask(mask: Tensor, height: int, width: int) -> Tensor:
+    """scripts/inference.py, then torchvision 0.12 `Resize` on a tensor, written out by pixel."""
+    keep = 1 - mask.double()
+    keep[keep < 0.5] = 0
+    keep[keep >= 0.5] = 1
+    H, W = keep.shape
+    result = torch.zeros(height, width, dtype=torch.float64)
+    for i in range(height):
+        for j in range(width):
+            y = max(0.0, (i + 0.5) * H / height - 0.5)
+            x = max(0.0, (j + 0.5) * W / width - 0.5)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, H - 1), min(left + 1, W - 1)
+            fy, fx = y - top, x - left
+            upper = keep[top, left] * (1 - fx) + keep[top, right] * fx
+            lower = keep[bottom, left] * (1 - fx) + keep[bottom, right] * fx
+            result[i, j] = upper * (1 - fy) + lower * fy
+    return result
+
+
+@pytest.mark.parametrize("box", [(8, 32, 16, 48), (5, 30, 11, 45), (0, 64, 0, 64), (3, 4, 3, 4)])
+def test_keep_mask_equals_the_reference_on_and_off_the_grid(box: tuple[int, ...]) -> None:
+    mask = torch.zeros(64, 64)
+    top, bottom, left, right = box
+    mask[top:bottom, left:right] = torch.linspace(0.6, 1.0, right - left)
+    result = latent_keep_mask(mask[None, None], (8, 8))[0, 0]
+    torch.testing.assert_close(result.double(), reference_keep_mask(mask, 8, 8))
+
+
+def test_soft_values_reach_the_unet_off_the_grid() -> None:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 4:36, 4:36] = 1
+    values = set(latent_keep_mask(mask, (8, 8)).unique().tolist())
+    assert values == {0.0, 0.5, 0.75, 1.0}
+
+
+def test_hole_is_mid_grey_and_the_input_stays() -> None:
+    image = torch.rand(2, 4, 5, 3)
+    mask = torch.zeros(2, 4, 5)
+    mask[0, 1, 2], mask[1, 0, 0], mask[1, 3, 3] = 1.0, 0.5, 0.49
+    before = image.clone()
+    result = masked_image(image, mask)
+    assert torch.equal(image, before)
+    assert (result[0, 1, 2] == 0.5).all() and (result[1, 0, 0] == 0.5).all()
+    changed = (result != image).any(-1)
+    assert int(changed.sum()) == 2
+
+
+@given(binary_masks, st.integers(1, 40), st.integers(1, 40))
+def test_resized_mask_covers_all_that_is_repainted(mask: Tensor, height: int, width: int) -> None:
+    resized = resize_mask(mask[None], (height, width))[0]
+    assert set(resized.unique().tolist()) <= {0.0, 1.0}
+    rows, columns = mask.nonzero(as_tuple=True)
+    for y, x in zip(rows.tolist(), columns.tolist(), strict=True):
+        top, left = y * height // mask.shape[0], x * width // mask.shape[1]
+        assert resized[top, left] == 1
+    assert bool(resized.any()) == bool(mask.any())
+
+
+@settings(deadline=None)
+@given(binary_masks, st.integers(0, 9))
+def test_feather_is_one_on_the_mask_and_zero_beyond_its_width(mask: Tensor, pixels: int) -> None:
+    weight = feather(mask, pixels)
+    assert weight.shape == mask.shape
+    assert float(weight.min()) >= 0 and float(weight.max()) <= 1
+    assert (weight[mask == 1] == 1).all()
+    ys, xs = mask.nonzero(as_tuple=True)
+    for y, x in (weight > 0).nonzero().tolist():
+        assert int(torch.maximum((ys - y).abs(), (xs - x).abs()).min()) <= pixels
+    if pixels == 0:
+        assert torch.equal(weight, mask)
+
+
+def test_feather_falls_in_equal_steps() -> None:
+    mask = torch.zeros(9, 40)
+    mask[:, :20] = 1
+    weight = feather(mask, 8)[4]
+    torch.testing.assert_close(weight[20:28], torch.arange(8, 0, -1) / 9)
+    assert (weight[28:] == 0).all()

@@ -1,0 +1,267 @@
+"""Regions: where they lie, what they cut, and that pasting changes nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from exemplar_model.color import match_color
+from exemplar_model.region import (
+    Bounds,
+    Regions,
+    find_regions,
+    mask_box,
+    pair,
+    paint_size,
+    region_bounds,
+    resize_image,
+)
+
+PLAN = {"resolution": 64, "multiple": 8, "context": 2.0}
+
+
+def rectangle(height: int, width: int, box: tuple[int, int, int, int]) -> Tensor:
+    mask = torch.zeros(height, width)
+    top, bottom, left, right = box
+    mask[top:bottom, left:right] = 1
+    return mask
+
+
+def patches(regions: Regions, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(len(regions), *regions.size, 3, generator=generator)
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> tuple[Bounds, Bounds]:
+    width, height = draw(st.integers(1, 400)), draw(st.integers(1, 400))
+    x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    box = Bounds(x, y, draw(st.integers(1, width - x)), draw(st.integers(1, height - y)))
+    return box, Bounds(0, 0, width, height)
+
+
+@given(boxes(), st.floats(1, 8), st.integers(1, 64))
+def test_region_holds_the_box_and_its_margin(
+    sizes: tuple[Bounds, Bounds], context: float, margin: int
+) -> None:
+    box, whole = sizes
+    region = region_bounds(box, whole, context, margin)
+    assert region.x >= 0 and region.x + region.width <= whole.width
+    assert region.y >= 0 and region.y + region.height <= whole.height
+    assert region.x <= max(0, box.x - margin)
+    assert region.y <= max(0, box.y - margin)
+    assert region.x + region.width >= min(whole.width, box.x + box.width + margin)
+    assert region.y + region.height >= min(whole.height, box.y + box.height + margin)
+    longest = max(box.width, box.height) + 2 * margin
+    if longest <= min(whole.width, whole.height):
+        assert region.width == region.height
+
+
+def test_region_is_context_times_the_box() -> None:
+    region = region_bounds(Bounds(100, 80, 40, 20), Bounds(0, 0, 500, 400), 2.5, 8)
+    assert region == Bounds(70, 40, 100, 100)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(64, 1024), st.sampled_from([4, 8]))
+def test_paint_size_has_the_area_and_the_multiple(
+    width: int, height: int, resolution: int, multiple: int
+) -> None:
+    h, w = paint_size(Bounds(0, 0, width, height), resolution, multiple)
+    assert h % multiple == 0 and w % multiple == 0
+    if max(width / height, height / width) < 4:
+        assert h * w == pytest.approx(resolution**2, rel=4 * multiple / resolution)
+
+
+@pytest.mark.parametrize("size", [(512, 512), (64, 96), (768, 1024)])
+def test_a_picture_of_the_right_area_is_not_resampled(size: tuple[int, int]) -> None:
+    resolution = round((size[0] * size[1]) ** 0.5)
+    image = torch.rand(1, *size, 3)
+    mask = rectangle(*size, (8, 40, 8, 40))
+    regions = find_regions(image, mask, resolution=resolution, multiple=8, context=None)
+    images, masks = regions.crop()
+    assert torch.equal(images, image) and torch.equal(masks[0], mask)
+
+
+def test_pairs() -> None:
+    assert pair(1, 1, 1) == (0,)
+    assert pair(1, 3, 1) == pair(1, 3, 3) == (0, 0, 0)
+    assert pair(4, 4, 4) == pair(4, 1, 1) == (0, 1, 2, 3)
+    with pytest.raises(ValueError, match=r"^4 images and 3 masks cannot be paired; .+\.$"):
+        pair(4, 3, 1)
+    with pytest.raises(ValueError, match=r"^3 exemplars and 2 masked regions .+\.$"):
+        pair(1, 2, 3)
+    with pytest.raises(ValueError, match=r"^2 exemplars and 1 masked regions .+\.$"):
+        pair(1, 1, 2)
+
+
+MASKS = {
+    "inside": (200, 433, 500, 801),
+    "corner": (600, 719, 1200, 1277),
+    "everything": (0, 719, 0, 1277),
+    "half": (0, 719, 0, 640),
+    "one pixel": (300, 301, 300, 301),
+}
+
+
+@pytest.mark.parametrize("box", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("feather", [0, 8, 33])
+@pytest.mark.parametrize("context", [None, 1.0, 2.0])
+def test_nothing_changes_outside_the_pasted_area(
+    box: tuple[int, int, int, int], feather: int, context: float | None
+) -> None:
+    image = torch.rand(1, 719, 1277, 4)
+    mask = rectangle(719, 1277, box)
+    before = image.clone(), mask.clone()
+    regions = find_regions(
+        image, mask, resolution=64, multiple=8, context=context, margin=feather
+    )
+    result, weight = regions.paste(patches(regions), feather, color=True)
+    assert torch.equal(image, before[0]) and torch.equal(mask, before[1])
+    assert result.shape == (1, 719, 1277, 3)
+    outside = weight == 0
+    assert torch.equal(result[outside], image[..., :3][outside])
+    assert (weight[0][mask == 1] == 1).all()
+    near = mask[None]
+    for kernel, padding in (((2 * feather + 1, 1), (feather, 0)), ((1, 2 * feather + 1), (0, feather))):
+        near = torch.nn.functional.max_pool2d(near, kernel, 1, padding)
+    assert (weight[near == 0] == 0).all()
+    assert float((result - image[..., :3]).abs().max()) > 0.05
+
+
+def test_paint_arrives_where_the_mask_is() -> None:
+    image = torch.zeros(1, 300, 400, 3)
+    mask = rectangle(300, 400, (100, 180, 200, 280))
+    regions = find_regions(image, mask, **PLAN)
+    result, _ = regions.paste(torch.ones(1, *regions.size, 3), 0, color=False)
+    torch.testing.assert_close(result[0, ..., 0], mask, rtol=0, atol=1e-6)
+
+
+def test_crop_and_paste_of_an_unchanged_region_is_the_identity() -> None:
+    image = torch.rand(1, 128, 128, 3)
+    mask = rectangle(128, 128, (48, 80, 48, 80))
+    regions = find_regions(image, mask, **PLAN)
+    cropped, _ = regions.crop()
+    result, _ = regions.paste(cropped, 8, color=False)
+    assert regions.bounds[0] == Bounds(32, 32, 64, 64)
+    torch.testing.assert_close(result, image, rtol=0, atol=1e-6)
+
+
+def test_several_regions_of_one_picture_overlap_in_order() -> None:
+    image = torch.zeros(1, 200, 200, 3)
+    masks = torch.stack([rectangle(200, 200, (20, 100, 20, 100)), rectangle(200, 200, (60, 140, 60, 140))])
+    regions = find_regions(image, masks, **PLAN)
+    paint = torch.stack([torch.full((*regions.size, 3), value) for value in (0.25, 0.75)])
+    result, weight = regions.paste(paint, 0, color=False)
+    assert result.shape == (1, 200, 200, 3)
+    expected = torch.zeros(200, 200)
+    expected[20:100, 20:100], expected[60:140, 60:140] = 0.25, 0.75
+    torch.testing.assert_close(result[0, ..., 0], expected, rtol=0, atol=1e-6)
+    assert torch.equal(weight[0], masks.amax(0))
+
+
+def test_images_and_masks_in_pairs() -> None:
+    images = torch.rand(2, 90, 120, 3)
+    masks = torch.stack([rectangle(90, 120, (10, 40, 10, 40)), rectangle(90, 120, (50, 80, 60, 110))])
+    regions = find_regions(images, masks, **PLAN)
+    result, weight = regions.paste(patches(regions), 4, color=True)
+    assert result.shape == images.shape and weight.shape == masks.shape
+    for number in range(2):
+        alone = find_regions(images[number : number + 1], masks[number], **PLAN)
+        expected, _ = alone.paste(patches(regions)[number : number + 1], 4, color=True)
+        assert torch.equal(result[number], expected[0])
+
+
+def test_one_mask_serves_all_images() -> None:
+    images, mask = torch.rand(3, 64, 64, 3), rectangle(64, 64, (20, 40, 20, 40))
+    assert len(find_regions(images, mask, **PLAN)) == 3
+
+
+def test_variants_of_one_region_give_a_picture_each() -> None:
+    image, mask = torch.rand(1, 90, 120, 3), rectangle(90, 120, (20, 50, 20, 50))
+    regions = find_regions(image, mask, **PLAN)
+    variants = torch.rand(3, 32, 32, 3)
+    result, weight = regions.paste(variants, 4, color=False)
+    assert result.shape == (3, 90, 120, 3) and weight.shape == (3, 90, 120)
+    expected, _ = regions.paste(variants[2:], 4, color=False)
+    assert torch.equal(result[2], expected[0])
+
+
+def test_wrong_number_of_patches() -> None:
+    masks = torch.stack([rectangle(64, 64, (2, 9, 2, 9)), rectangle(64, 64, (30, 40, 30, 40))])
+    regions = find_regions(torch.rand(1, 64, 64, 3), masks, **PLAN)
+    with pytest.raises(ValueError, match=r"^3 painted images do not fit the 2 regions .+\.$"):
+        regions.paste(torch.rand(3, 64, 64, 3), 8, color=True)
+
+
+def test_regions_of_unequal_shape_share_the_square() -> None:
+    masks = torch.stack([rectangle(100, 400, (40, 60, 10, 380)), rectangle(100, 400, (40, 60, 10, 30))])
+    regions = find_regions(torch.rand(1, 100, 400, 3), masks, **PLAN)
+    assert regions.size == (64, 64)
+    assert regions.crop()[0].shape == (2, 64, 64, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_any_number_of_channels_becomes_three(channels: int) -> None:
+    image, mask = torch.rand(1, 64, 64, channels), rectangle(64, 64, (20, 40, 20, 40))
+    assert find_regions(image, mask, **PLAN).crop()[0].shape[-1] == 3
+
+
+def test_mask_of_another_size_is_resized_and_thresholded() -> None:
+    mask = torch.zeros(32, 32)
+    mask[8:16, 8:16] = 0.6
+    regions = find_regions(torch.rand(1, 64, 64, 3), mask, **PLAN)
+    assert torch.equal(regions.masks[0], rectangle(64, 64, (16, 32, 16, 32)))
+
+
+def test_empty_masks_are_named() -> None:
+    image = torch.rand(1, 64, 64, 3)
+    with pytest.raises(ValueError, match=r"^The mask is empty; .+\.$"):
+        find_regions(image, torch.zeros(64, 64), **PLAN)
+    masks = torch.stack([rectangle(64, 64, (1, 9, 1, 9)), torch.full((64, 64), 0.4)])
+    with pytest.raises(ValueError, match=r"^Mask 2 of 2 is empty; .+\.$"):
+        find_regions(image, masks, **PLAN)
+
+
+def test_resolution_has_a_lower_bound() -> None:
+    with pytest.raises(ValueError, match=r"^resolution is 63; choose at least 64, .+\.$"):
+        find_regions(torch.rand(1, 64, 64, 3), torch.ones(64, 64), **{**PLAN, "resolution": 63})
+
+
+def test_box_of_a_mask() -> None:
+    assert mask_box(torch.zeros(5, 5)) is None
+    mask = torch.zeros(9, 7)
+    mask[2, 5] = mask[6, 1] = 1
+    assert mask_box(mask) == Bounds(1, 2, 5, 5)
+
+
+@settings(deadline=None)
+@given(st.floats(0.75, 1.3), st.floats(-0.1, 0.1), st.integers(0, 1000))
+def test_colour_match_undoes_a_drift(gain: float, bias: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 8, 8, 3, generator=generator) * 0.5 + 0.25
+    original = resize_image(coarse, (96, 96))[0]
+    mask = rectangle(96, 96, (30, 60, 30, 60))
+    painted = original.clone()
+    painted[mask == 1] = torch.rand(3, generator=generator) * 0.5 + 0.25
+    drifted = painted * gain + bias
+    result = match_color(drifted, original, mask < 0.5)
+    torch.testing.assert_close(result, painted, rtol=0, atol=1e-4)
+
+
+def test_colour_match_leaves_contrast_alone_when_detail_is_lost() -> None:
+    original = torch.rand(128, 128, 3)
+    blurred = torch.nn.functional.avg_pool2d(original.permute(2, 0, 1)[None], 5, 1, 2)[0]
+    mask = rectangle(128, 128, (40, 80, 40, 80))
+    result = match_color(blurred.permute(1, 2, 0), original, mask < 0.5)
+    inner = slice(50, 70)
+    change = (result - blurred.permute(1, 2, 0))[inner, inner].abs().mean()
+    assert float(change) < 0.02
+
+
+def test_colour_match_needs_surroundings() -> None:
+    patch = torch.rand(64, 64, 3)
+    kept = torch.zeros(64, 64, dtype=torch.bool)
+    assert torch.equal(match_color(patch, torch.rand(64, 64, 3), kept), patch)
