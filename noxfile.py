@@ -1,4 +1,4 @@
-"""Sessions: `nox -s demo`, `nox -s tests`, `nox -s lint`. All share one environment and one host."""
+"""Sessions: `nox -s demo`, `nox -s tests`, `nox -s lint`; one environment and host for all."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import safe_open
 from torch import Tensor
@@ -25,8 +25,8 @@ UNET_PREFIX = "model.diffusion_model."
 AUTOENCODER_PREFIX = "first_stage_model."
 FOLDERS = ("unet", "vae", "image_encoder")
 
-ReadFile = Callable[[Path], tuple[Mapping[str, Tensor], Mapping[str, str]]]
-"""Reads one file into its tensors and its metadata."""
+ReadFile = Callable[[Path], tuple[Any, Mapping[str, str]]]
+"""Reads one file into what it holds, tensors by name in a good case, and its metadata."""
 
 
 class CheckpointError(ValueError):
@@ -89,8 +89,10 @@ class AutoencoderConfig:
 
 def read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
     """Tensors as views of the memory-mapped file, and its metadata."""
-    with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    untyped_open = cast("Any", safe_open)
+    with untyped_open(path, framework="pt") as file:
+        names: list[str] = list(file.keys())
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 
 def read_checkpoint(path: Path, read_file: ReadFile = read_safetensors) -> Checkpoint:
@@ -111,17 +113,17 @@ def read_checkpoint(path: Path, read_file: ReadFile = read_safetensors) -> Check
     return checkpoint
 
 
-def _read(path: Path, read_file: ReadFile) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+def _read(path: Path, read_file: ReadFile) -> tuple[StateDict, Mapping[str, str]]:
     try:
-        tensors, metadata = read_file(path)
+        content, metadata = read_file(path)
     except Exception as error:  # every reader has its own exceptions; all mean the same to a user
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"{path.name} cannot be read as a model file, it is damaged, incomplete or carries "
             f"code ({reason}); download it again, the official file is {OFFICIAL_MODEL}."
         ) from error
-    if isinstance(tensors, Mapping):
-        tensors = {key: value for key, value in tensors.items() if isinstance(value, Tensor)}
+    items = cast("dict[str, Any]", content).items() if isinstance(content, dict) else ()
+    tensors = {name: value for name, value in items if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(
             f"{path.name} holds no weights; the official file is {OFFICIAL_MODEL}."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -49,6 +50,11 @@ class Components:
     def random(cls, config: ModelConfig) -> Components:
         """Fresh weights, drawn from PyTorch's global generator."""
         levels = len(config.unet_channels)
+        stages = len(config.autoencoder_channels)
+        # diffusers annotates the autoencoder's tuples as having one element
+        widths: Any = config.autoencoder_channels
+        down: Any = ("DownEncoderBlock2D",) * stages
+        up: Any = ("UpDecoderBlock2D",) * stages
         unet = UNet2DConditionModel(
             in_channels=UNET_CHANNELS,
             out_channels=LATENT_CHANNELS,
@@ -59,14 +65,13 @@ class Components:
             down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
             up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
         )
-        levels = len(config.autoencoder_channels)
         autoencoder = AutoencoderKL(
-            block_out_channels=config.autoencoder_channels,
+            block_out_channels=widths,
             layers_per_block=config.autoencoder_layers,
             latent_channels=LATENT_CHANNELS,
             scaling_factor=LATENT_SCALE,
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
+            down_block_types=down,
+            up_block_types=up,
         )
         encoder = ExemplarEncoder(config.encoder)
         return cls(config, unet.eval(), autoencoder.eval(), encoder.eval())

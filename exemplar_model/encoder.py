@@ -73,6 +73,7 @@ class MapperAttention(nn.Module):
         self.c_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]."""
         B, T, D = x.shape
         qkv = self.c_qkv(x).view(B, T, self.heads, 3 * D // self.heads).transpose(1, 2)
         q, k, v = qkv.chunk(3, dim=-1)  # each [B, heads, T, D / heads]
@@ -89,6 +90,7 @@ class MapperMlp(nn.Module):
         self.c_proj = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]."""
         return self.c_proj(F.gelu(self.c_fc(x)))
 
 
@@ -103,6 +105,7 @@ class MapperBlock(nn.Module):
         self.ln_2 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]."""
         x = x + self.attn(self.ln_1(x))
         return x + self.mlp(self.ln_2(x))
 
@@ -115,6 +118,7 @@ class Mapper(nn.Module):
         self.resblocks = nn.Sequential(*(MapperBlock(width) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]."""
         return self.resblocks(x)
 
 

@@ -57,13 +57,13 @@ def exemplar_view(
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
     picture = picture.resize((size, size), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(picture)).float() / 255
+    return torch.tensor(np.array(picture)).float() / 255
 
 
 def _select(picture: Image.Image, mask: Tensor, background: Background) -> Image.Image:
     selection = Image.fromarray((mask.clamp(0, 1) * 255).round().byte().cpu().numpy(), "L")
     selection = selection.resize(picture.size, Image.Resampling.BILINEAR)
-    selection = selection.point(lambda value: 255 * (value >= 128))
+    selection = selection.point([0] * 128 + [255] * 128)  # threshold
     box = selection.getbbox()
     if box is None:
         raise ValueError(

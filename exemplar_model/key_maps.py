@@ -69,7 +69,9 @@ def _rename(
 
 def _resnets_per_level(keys: Iterable[str], blocks: str) -> list[int]:
     """Number of residual blocks in `<blocks>.<level>.resnets.<index>`, by level."""
-    found = {m.groups() for key in keys if (m := re.match(rf"{blocks}\.(\d+)\.resnets\.(\d+)", key))}
+    found = {
+        m.groups() for key in keys if (m := re.match(rf"{blocks}\.(\d+)\.resnets\.(\d+)", key))
+    }
     levels = 1 + max((int(level) for level, _ in found), default=-1)
     return [sum(int(level) == i for level, _ in found) for i in range(levels)]
 

@@ -36,7 +36,7 @@ def reference_timesteps(steps: int) -> list[int]:
             f"{steps} steps are asked of a schedule with {NUM_TIMESTEPS} timesteps; choose 1 to "
             f"{NUM_TIMESTEPS} (at denoise below 1, steps / denoise counts)."
         )
-    return [t for t in range(1, NUM_TIMESTEPS, NUM_TIMESTEPS // steps)][::-1]
+    return list(range(1, NUM_TIMESTEPS, NUM_TIMESTEPS // steps))[::-1]
 
 
 def reference_sigmas(steps: int, denoise: float = 1.0, table: Tensor | None = None) -> Tensor:

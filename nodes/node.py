@@ -29,7 +29,8 @@ class ExemplarNode(io.ComfyNode):
 
         Values that come through a link are None while the host validates a prompt.
         """
-        options = {each.id: getattr(each, "options", None) for each in cls.define_schema().inputs}
+        inputs = cls.define_schema().inputs
+        options = {each.id: each.options for each in inputs if isinstance(each, io.Combo.Input)}
         for name, value in values.items():
             if value is not None and value not in options[name]:
                 offered = ", ".join(map(str, options[name])) or "nothing yet"

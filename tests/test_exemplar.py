@@ -103,5 +103,5 @@ def test_any_size_gives_a_square(height: int, width: int, framing: str, size: in
     before = image.clone()
     view = exemplar_view(image, size, framing)  # type: ignore[arg-type]
     assert view.shape == (size, size, 3)
-    assert 0 <= float(view.min()) and float(view.max()) <= 1
+    assert float(view.min()) >= 0 and float(view.max()) <= 1
     assert torch.equal(image, before)

@@ -14,8 +14,8 @@ from exemplar_model.region import (
     Regions,
     find_regions,
     mask_box,
-    pair,
     paint_size,
+    pair,
     region_bounds,
     resize_image,
 )
@@ -115,9 +115,7 @@ def test_nothing_changes_outside_the_pasted_area(
     image = torch.rand(1, 719, 1277, 4)
     mask = rectangle(719, 1277, box)
     before = image.clone(), mask.clone()
-    regions = find_regions(
-        image, mask, resolution=64, multiple=8, context=context, margin=feather
-    )
+    regions = find_regions(image, mask, resolution=64, multiple=8, context=context, margin=feather)
     result, weight = regions.paste(patches(regions), feather, color=True)
     assert torch.equal(image, before[0]) and torch.equal(mask, before[1])
     assert result.shape == (1, 719, 1277, 3)
@@ -125,7 +123,10 @@ def test_nothing_changes_outside_the_pasted_area(
     assert torch.equal(result[outside], image[..., :3][outside])
     assert (weight[0][mask == 1] == 1).all()
     near = mask[None]
-    for kernel, padding in (((2 * feather + 1, 1), (feather, 0)), ((1, 2 * feather + 1), (0, feather))):
+    for kernel, padding in (
+        ((2 * feather + 1, 1), (feather, 0)),
+        ((1, 2 * feather + 1), (0, feather)),
+    ):
         near = torch.nn.functional.max_pool2d(near, kernel, 1, padding)
     assert (weight[near == 0] == 0).all()
     assert float((result - image[..., :3]).abs().max()) > 0.05
@@ -151,7 +152,9 @@ def test_crop_and_paste_of_an_unchanged_region_is_the_identity() -> None:
 
 def test_several_regions_of_one_picture_overlap_in_order() -> None:
     image = torch.zeros(1, 200, 200, 3)
-    masks = torch.stack([rectangle(200, 200, (20, 100, 20, 100)), rectangle(200, 200, (60, 140, 60, 140))])
+    masks = torch.stack(
+        [rectangle(200, 200, (20, 100, 20, 100)), rectangle(200, 200, (60, 140, 60, 140))]
+    )
     regions = find_regions(image, masks, **PLAN)
     paint = torch.stack([torch.full((*regions.size, 3), value) for value in (0.25, 0.75)])
     result, weight = regions.paste(paint, 0, color=False)
@@ -164,7 +167,9 @@ def test_several_regions_of_one_picture_overlap_in_order() -> None:
 
 def test_images_and_masks_in_pairs() -> None:
     images = torch.rand(2, 90, 120, 3)
-    masks = torch.stack([rectangle(90, 120, (10, 40, 10, 40)), rectangle(90, 120, (50, 80, 60, 110))])
+    masks = torch.stack(
+        [rectangle(90, 120, (10, 40, 10, 40)), rectangle(90, 120, (50, 80, 60, 110))]
+    )
     regions = find_regions(images, masks, **PLAN)
     result, weight = regions.paste(patches(regions), 4, color=True)
     assert result.shape == images.shape and weight.shape == masks.shape
@@ -197,7 +202,9 @@ def test_wrong_number_of_patches() -> None:
 
 
 def test_regions_of_unequal_shape_share_the_square() -> None:
-    masks = torch.stack([rectangle(100, 400, (40, 60, 10, 380)), rectangle(100, 400, (40, 60, 10, 30))])
+    masks = torch.stack(
+        [rectangle(100, 400, (40, 60, 10, 380)), rectangle(100, 400, (40, 60, 10, 30))]
+    )
     regions = find_regions(torch.rand(1, 100, 400, 3), masks, **PLAN)
     assert regions.size == (64, 64)
     assert regions.crop()[0].shape == (2, 64, 64, 3)

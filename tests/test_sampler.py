@@ -82,7 +82,10 @@ def our_sample(algorithm: str, noise: Tensor, steps: int) -> Tensor:
 @pytest.mark.parametrize("steps", [2, 4, 5, 20, 30, 50, 200])
 def test_samplers_equal_the_reference_formulas(algorithm: str, steps: int) -> None:
     noise = torch.randn(1, 4, 3, 5, generator=torch.Generator().manual_seed(0))
-    result, expected = our_sample(algorithm, noise, steps), reference_sample(algorithm, noise, steps)
+    result, expected = (
+        our_sample(algorithm, noise, steps),
+        reference_sample(algorithm, noise, steps),
+    )
     assert float((result - expected).norm() / expected.norm()) < 1e-10
 
 

@@ -79,8 +79,6 @@ def file_stamp(path: Path) -> str:
 
 
 def read_weights(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-    """One file through the host's safe loader: memory-mapped safetensors, or weights-only pickle."""
-    tensors, metadata = comfy.utils.load_torch_file(
-        str(path), safe_load=True, return_metadata=True
-    )
+    """One file through the host's safe loader: mapped safetensors, or a weights-only pickle."""
+    tensors, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
     return tensors, metadata or {}

@@ -156,7 +156,7 @@ def build_autoencoder(checkpoint: Checkpoint, name: str) -> Any:
         "dropout": 0.0,
     }
     params = {"ddconfig": ddconfig, "embed_dim": config.embed_dim}
-    vae = comfy.sd.VAE(sd=dict(checkpoint.autoencoder), config={"params": params})
+    vae: Any = comfy.sd.VAE(sd=dict(checkpoint.autoencoder), config={"params": params})
     vae.downscale_ratio = vae.upscale_ratio = config.factor
     _require_same_keys(vae.first_stage_model.state_dict(), checkpoint.autoencoder, name, "VAE")
     return vae

@@ -63,7 +63,7 @@ class ReferenceSampler(comfy.samplers.Sampler):
         denoise_mask: Tensor | None = None,
         disable_pbar: bool = False,
     ) -> Tensor:
-        model = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
+        model: Any = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
         model.latent_image, model.noise = latent_image, noise
         batch = noise.new_ones(noise.shape[0])
 

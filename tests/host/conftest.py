@@ -21,7 +21,9 @@ def models() -> dict[str, RandomModel]:
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]) -> Iterator[Host]:
+def host(
+    tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]
+) -> Iterator[Host]:
     if COMFYUI is None:
         pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
     folder = tmp_path_factory.mktemp("host")

@@ -258,9 +258,7 @@ def test_low_denoise_stays_near_the_original(host: Host) -> None:
             context=2.0,
             resolution=64,
         )
-        start = graph.save_latent(
-            [graph.add("VAEEncode", pixels=[crop, 0], vae=[loader, 2]), 0]
-        )
+        start = graph.save_latent([graph.add("VAEEncode", pixels=[crop, 0], vae=[loader, 2]), 0])
         end = graph.save_latent([sample, 1])
         run = Run(host, graph)
         return float((run.latent(end) - run.latent(start)).norm())
@@ -320,9 +318,7 @@ def test_stock_ksampler_between_crop_and_paste(host: Host) -> None:
         denoise=1.0,
     )
     decoded = graph.add("VAEDecode", samples=[latent, 0], vae=[loader, 2])
-    bigger = graph.add(
-        "ImageScaleBy", image=[decoded, 0], upscale_method="bicubic", scale_by=2.0
-    )
+    bigger = graph.add("ImageScaleBy", image=[decoded, 0], upscale_method="bicubic", scale_by=2.0)
     paste = graph.add(
         "ExemplarPasteBack", region=[crop, 2], image=[bigger, 0], feather=8, match_color=True
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from support.graphs import Graph, Run, start_noise
 from support.models import SHAPES, RandomModel, write_diffusers, write_lightning
 from support.pictures import pictures
@@ -171,9 +170,7 @@ def test_full_decode_equals_stock_decode(host: Host) -> None:
     graph = Graph()
     sample = graph.paint(["odd_mask"])
     loader = next(k for k, v in graph.prompt.items() if v["class_type"] == "LoadExemplarModel")
-    decoded = graph.save_image(
-        [graph.add("VAEDecode", samples=[sample, 1], vae=[loader, 2]), 0]
-    )
+    decoded = graph.save_image([graph.add("VAEDecode", samples=[sample, 1], vae=[loader, 2]), 0])
     region = graph.save_image([sample, 3])
     run = Run(host, graph)
     assert np.array_equal(run.pictures(decoded), run.pictures(region))
@@ -187,4 +184,3 @@ def test_factor_is_read_from_the_weights(models: dict[str, RandomModel]) -> None
             if key.startswith("first_stage_model.")
         }
         assert AutoencoderConfig.from_state_dict(state).factor == factor(name)
-

@@ -29,9 +29,7 @@ def test_progress_and_previews_reach_the_websocket(host: Host) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["plms", "euler"])
-def test_interrupt_stops_within_one_step_and_the_next_prompt_runs(
-    host: Host, sampler: str
-) -> None:
+def test_interrupt_stops_within_one_step_and_the_next_prompt_runs(host: Host, sampler: str) -> None:
     graph = Graph()
     # slow steps, so that what is on its way when the interrupt arrives is no whole step
     sample = graph.paint(
@@ -53,7 +51,7 @@ def test_interrupt_stops_within_one_step_and_the_next_prompt_runs(
                 host.interrupt()
                 stopped_at.append(data["value"])
 
-    with pytest.raises(HostError, match="^interrupted$"):
+    with pytest.raises(HostError, match=r"^interrupted$"):
         Run(host, graph, on_event)
     assert seen[-1] <= stopped_at[0] + 1
     after = Graph()
