@@ -1,0 +1,89 @@
+"""Paint an exemplar into a picture in a headless ComfyUI host and write a side-by-side PNG."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .headless import PACK, Host, running_host
+from .random_model import write_random_model
+from .side_by_side import side_by_side
+
+PICTURES = Path(__file__).parent / "pictures"
+WORKFLOW = Path(__file__).parent / "basic.json"
+RANDOM_MODEL = "random-weights.safetensors"
+console = Console()
+
+
+def main() -> None:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
+    parser.add_argument("--image", type=Path, default=PICTURES / "coffee.png", help="with alpha")
+    parser.add_argument("--exemplar", type=Path, default=PICTURES / "cat.png")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--output", type=Path, default=PACK / "demo" / "output")
+    arguments = parser.parse_args()
+
+    folder: Path = arguments.output / "host"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_random_model(folder / "models" / "exemplar" / RANDOM_MODEL)
+    console.print(
+        "[yellow]No trained model ships with this version: the demo paints with a tiny model of "
+        "random weights, so expect noise in place of the object.[/]"
+    )
+    prompt = json.loads(WORKFLOW.read_text())
+    prompt[node_of(prompt, "LoadExemplarModel")]["inputs"]["model_name"] = RANDOM_MODEL
+    prompt[node_of(prompt, "ExemplarInpaintSampler")]["inputs"]["steps"] = arguments.steps
+    target: Path = arguments.output / "side-by-side.png"
+    status = console.status("Starting ComfyUI…")
+    with status, running_host(arguments.comfyui, folder) as host:
+        status.stop()
+        host.upload(arguments.image, "coffee.png")
+        host.upload(arguments.exemplar, "cat.png")
+        outputs = paint(host, prompt)
+        result = host.output(outputs[node_of(prompt, "SaveImage")]["images"][0])
+        pictures = (Image.open(path) for path in (arguments.image, arguments.exemplar, result))
+        side_by_side(*pictures).save(target)
+    console.print("Side by side (image, mask, exemplar, result):")
+    console.print(str(target), soft_wrap=True)
+
+
+def node_of(prompt: dict[str, Any], class_type: str) -> str:
+    """Id of the only node of a class."""
+    (node,) = (id_ for id_, node in prompt.items() if node["class_type"] == class_type)
+    return node
+
+
+def paint(host: Host, prompt: dict[str, Any]) -> dict[str, Any]:
+    """Run the prompt with a progress bar that follows the host's events."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("Queued", total=None)
+
+        def on_event(kind: str, data: dict[str, Any]) -> None:
+            if kind == "executing" and data["node"] is not None:
+                name = prompt[data["node"]]["class_type"]
+                bar.reset(task, description=name, total=None)
+            elif kind == "progress":
+                bar.update(task, completed=data["value"], total=data["max"])
+
+        outputs = host.run(prompt, on_event)
+        bar.update(task, description="Done", completed=1, total=1)
+    return outputs
+
+
+if __name__ == "__main__":
+    main()

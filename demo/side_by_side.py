@@ -1,0 +1,38 @@
+"""Image, mask, exemplar and result in one picture, with captions."""
+
+from __future__ import annotations
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+HEIGHT, CAPTION, GAP = 320, 28, 12
+
+
+def side_by_side(image: Image.Image, exemplar: Image.Image, result: Image.Image) -> Image.Image:
+    """Four panels of equal height.
+
+    Args:
+        image: RGBA, transparent where it is to be repainted.
+        exemplar: the example picture.
+        result: the painted picture.
+    """
+    hole = ImageOps.invert(image.getchannel("A"))
+    masked = Image.composite(Image.new("RGB", image.size, "magenta"), image.convert("RGB"), hole)
+    panels = {
+        "image": image.convert("RGB"),
+        "mask": masked,
+        "exemplar": exemplar.convert("RGB"),
+        "result": result.convert("RGB"),
+    }
+    scaled = {
+        name: panel.resize((round(panel.width * HEIGHT / panel.height), HEIGHT))
+        for name, panel in panels.items()
+    }
+    width = sum(panel.width for panel in scaled.values()) + GAP * (len(scaled) - 1)
+    sheet = Image.new("RGB", (width, HEIGHT + CAPTION), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
+    x = 0
+    for name, panel in scaled.items():
+        draw.text((x + 4, 3), name, fill="black", font=font)
+        sheet.paste(panel, (x, CAPTION))
+        x += panel.width + GAP
+    return sheet
