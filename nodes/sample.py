@@ -8,9 +8,9 @@ import torch
 from comfy_api.latest import io
 
 from ..exemplar_model.region import find_regions
-from .crop import context_input, feather_input, match_color_input, resolution_input
 from .host.model import require_exemplar_model
 from .host.sampling import SAMPLER_NAMES, SCHEDULER_NAMES, exemplar_count, paint
+from .inputs import context_input, feather_input, match_color_input, resolution_input
 from .node import ExemplarNode, schema
 
 AROUND_MASK, WHOLE_IMAGE = "around mask", "whole image"

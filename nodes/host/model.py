@@ -188,7 +188,8 @@ class HostEncoder:
 
     def encode(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Context [B, 1, D] of views [B, S, S, 3] in [0, 1], and the null vector [1, 1, D]."""
-        management.load_models_gpu([self.patcher])
+        # the host cannot stream transformers' modules weight by weight, so never load a part
+        _supported(management.load_models_gpu, [self.patcher], force_full_load=True)
         encoder: ExemplarEncoder = self.patcher.model
         pixels = view.permute(0, 3, 1, 2).to(self.patcher.load_device)  # BHWC -> BCHW
         home = management.intermediate_device()

@@ -1,0 +1,48 @@
+"""Inputs that several nodes share."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..exemplar_model.region import MIN_RESOLUTION
+
+
+def context_input() -> io.Float.Input:
+    return io.Float.Input(
+        "context",
+        default=2.0,
+        min=1.0,
+        max=8.0,
+        step=0.1,
+        tooltip="Side of the region around the mask, as a multiple of the mask's longer side.",
+    )
+
+
+def resolution_input() -> io.Int.Input:
+    return io.Int.Input(
+        "resolution",
+        default=512,
+        min=MIN_RESOLUTION,
+        max=4096,
+        step=8,
+        tooltip="Side of the square that is painted, whatever the picture's size; the model was "
+        "trained at 512.",
+    )
+
+
+def feather_input() -> io.Int.Input:
+    return io.Int.Input(
+        "feather",
+        default=8,
+        min=0,
+        max=256,
+        tooltip="Pixels outside the mask over which the painted region fades into the picture.",
+    )
+
+
+def match_color_input() -> io.Boolean.Input:
+    return io.Boolean.Input(
+        "match_color",
+        default=True,
+        tooltip="Correct the region's colours by what its kept surroundings should look like.",
+    )
