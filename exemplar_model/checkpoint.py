@@ -54,6 +54,32 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class UNetConfig:
+    """Sizes of a Stable Diffusion 1 UNet in the original layout, by level from the outside in."""
+
+    channels: tuple[int, ...]
+    attends: tuple[bool, ...]
+    residual_blocks: int
+    context_dim: int
+
+    @classmethod
+    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> UNetConfig:
+        """Read every size from the shapes of the downward half."""
+        channels: list[int] = []
+        attends: list[bool] = []
+        residual_blocks = block = 1
+        while (key := f"input_blocks.{block}.0.out_layers.3.weight") in state_dict:
+            residual_blocks = 1
+            while f"input_blocks.{block + 1}.0.out_layers.3.weight" in state_dict:
+                block, residual_blocks = block + 1, residual_blocks + 1
+            channels.append(state_dict[key].shape[0])
+            attends.append(f"input_blocks.{block}.1.norm.weight" in state_dict)
+            block += 2  # past the downsampler
+        context = state_dict["middle_block.1.transformer_blocks.0.attn2.to_k.weight"]
+        return cls(tuple(channels), tuple(attends), residual_blocks, context.shape[1])
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """Sizes of a KL autoencoder in the original layout."""
 

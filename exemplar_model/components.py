@@ -6,17 +6,31 @@ Needs diffusers, which the nodes do not: inside a host its own classes take thei
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from .checkpoint import AUTOENCODER_PREFIX, UNET_PREFIX
+from .checkpoint import (
+    AUTOENCODER_PREFIX,
+    UNET_PREFIX,
+    AutoencoderConfig,
+    Checkpoint,
+    UNetConfig,
+)
 from .config import LATENT_CHANNELS, LATENT_SCALE, UNET_CHANNELS, UNET_HEADS
-from .encoder import EncoderConfig, ExemplarEncoder
-from .key_maps import autoencoder_from_diffusers, encoder_to_original, unet_from_diffusers
+from .encoder import EncoderConfig, ExemplarEncoder, load_encoder
+from .key_maps import (
+    autoencoder_from_diffusers,
+    autoencoder_names,
+    encoder_to_original,
+    original_name,
+    unet_from_diffusers,
+    unet_names,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,31 @@ class ModelConfig:
     autoencoder_channels: tuple[int, ...] = (128, 256, 512, 512)
     autoencoder_layers: int = 2
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> ModelConfig:
+        """Read every size from the shapes of the weights.
+
+        Raises:
+            ValueError: attention stands where Stable Diffusion 1 has none, or the reverse.
+        """
+        unet = UNetConfig.from_state_dict(checkpoint.unet)
+        if unet.attends != (True,) * (len(unet.attends) - 1) + (False,):
+            raise ValueError(f"The UNet attends at levels {unet.attends}, not at all but the last.")
+        autoencoder = AutoencoderConfig.from_state_dict(checkpoint.autoencoder)
+        return cls(
+            unet_channels=unet.channels,
+            unet_layers=unet.residual_blocks,
+            unet_heads=checkpoint.unet_heads,
+            autoencoder_channels=tuple(autoencoder.channels * m for m in autoencoder.multipliers),
+            autoencoder_layers=autoencoder.residual_blocks,
+            encoder=checkpoint.encoder_config,
+        )
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent, in each direction."""
+        return 2 ** (len(self.autoencoder_channels) - 1)
 
     @property
     def hints(self) -> dict[str, str]:
@@ -76,6 +115,19 @@ class Components:
         encoder = ExemplarEncoder(config.encoder)
         return cls(config, unet.eval(), autoencoder.eval(), encoder.eval())
 
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Components:
+        """The model of a checkpoint.
+
+        Raises:
+            ValueError, RuntimeError: a tensor is missing, left over or of another shape.
+        """
+        components = cls.random(ModelConfig.from_checkpoint(checkpoint))
+        _load(components.unet, checkpoint.unet, unet_names)
+        _load(components.autoencoder, checkpoint.autoencoder, autoencoder_names)
+        load_encoder(components.encoder, checkpoint.encoder)
+        return components
+
     def to_original(self) -> dict[str, Tensor]:
         """All weights under the names of the original checkpoint."""
         unet = unet_from_diffusers(self.unet.state_dict())
@@ -85,3 +137,20 @@ class Components:
             **{AUTOENCODER_PREFIX + key: tensor for key, tensor in autoencoder.items()},
             **encoder_to_original(self.encoder.state_dict()),
         }
+
+
+def _load(
+    module: nn.Module,
+    original: Mapping[str, Tensor],
+    names: Callable[[Mapping[str, Tensor]], Mapping[str, str]],
+) -> None:
+    """Load tensors of the original layout into a module of diffusers."""
+    state = module.state_dict()
+    prefixes = names(state)
+    sources = {key: original_name(key, prefixes) for key in state}
+    if missing := set(sources.values()) ^ original.keys():
+        raise ValueError(
+            f"{len(missing)} tensors are missing or left over, such as {min(missing)}."
+        )
+    # 1×1 convolutions of the original are linear layers in diffusers
+    module.load_state_dict({k: original[name].view_as(state[k]) for k, name in sources.items()})

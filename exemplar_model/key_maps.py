@@ -51,19 +51,23 @@ _MAPPER_BLOCK = {
 }
 
 
-def _rename(
-    state_dict: Mapping[str, Tensor], names: Mapping[str, str], what: str
-) -> dict[str, Tensor]:
-    """Rename by longest prefix; every key must have a name and no two the same."""
-    renamed: StateDict = {}
-    ordered = sorted(names, key=len, reverse=True)
-    for key, tensor in state_dict.items():
-        prefix = next((prefix for prefix in ordered if key.startswith(prefix)), None)
-        if prefix is None:
-            raise ValueError(f"The diffusers {what} has a tensor of unknown use: {key}.")
-        renamed[names[prefix] + key.removeprefix(prefix)] = tensor
+def original_name(key: str, names: Mapping[str, str]) -> str:
+    """Name of a tensor by its longest known prefix.
+
+    Raises:
+        ValueError: no prefix is known.
+    """
+    prefix = max((prefix for prefix in names if key.startswith(prefix)), key=len, default=None)
+    if prefix is None:
+        raise ValueError(f"tensor of unknown use: {key}")
+    return names[prefix] + key.removeprefix(prefix)
+
+
+def _rename(state_dict: Mapping[str, Tensor], names: Mapping[str, str]) -> StateDict:
+    """Rename every tensor; no two may get the same name."""
+    renamed = {original_name(key, names): tensor for key, tensor in state_dict.items()}
     if len(renamed) != len(state_dict):
-        raise ValueError(f"Two tensors of the diffusers {what} have the same meaning.")
+        raise ValueError("two tensors of the same meaning")
     return renamed
 
 
@@ -150,7 +154,7 @@ def autoencoder_names(keys: Iterable[str]) -> dict[str, str]:
 
 def unet_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
     """Original names for the tensors of a diffusers `UNet2DConditionModel`."""
-    return _rename(state_dict, unet_names(state_dict), "unet")
+    return _rename(state_dict, unet_names(state_dict))
 
 
 def autoencoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
@@ -158,7 +162,7 @@ def autoencoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
 
     The original attends with 1×1 convolutions, diffusers with linear layers.
     """
-    renamed = _rename(state_dict, autoencoder_names(state_dict), "vae")
+    renamed = _rename(state_dict, autoencoder_names(state_dict))
     return {
         key: tensor[:, :, None, None] if ".attn_1." in key and tensor.ndim == 2 else tensor
         for key, tensor in renamed.items()
@@ -198,10 +202,10 @@ def encoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
         else:
             target = f"mapper.resblocks.{index}.attn.c_qkv.{part[2]}"
             fused.setdefault(target, {})[part[1]] = tensor
-    renamed = _rename(plain, names, "image encoder")
+    renamed = _rename(plain, names)
     for key, parts in fused.items():
         if len(parts) != 3:
-            raise ValueError(f"The diffusers image encoder has only a part of {key}.")
+            raise ValueError(f"only a part of {key}")
         renamed[key] = torch.cat([parts["q"], parts["k"], parts["v"]])
     return renamed
 
@@ -227,4 +231,4 @@ def encoder_to_original(state_dict: Mapping[str, Tensor]) -> StateDict:
         "proj_out.": "proj_out.",
         "uncond_vector": "learnable_vector",
     }
-    return _rename(state_dict, names, "encoder")
+    return _rename(state_dict, names)
