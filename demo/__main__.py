@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
     parser.add_argument("--image", type=Path, default=PICTURES / "coffee.png", help="with alpha")
     parser.add_argument("--exemplar", type=Path, default=PICTURES / "cat.png")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--output", type=Path, default=PACK / "demo" / "output")
     arguments = parser.parse_args()
 

@@ -22,6 +22,7 @@ from ...exemplar_model.checkpoint import AutoencoderConfig, Checkpoint, Checkpoi
 from ...exemplar_model.config import OFFICIAL_MODEL
 from ...exemplar_model.encoder import ExemplarEncoder, load_encoder
 from ...exemplar_model.mask import latent_keep_mask
+from .attention import use_fused_attention_on_cpu
 
 WEIGHT_DTYPES: dict[str, torch.dtype | None] = {
     "default": None,
@@ -124,6 +125,7 @@ def build_model(checkpoint: Checkpoint, weight_dtype: str, name: str) -> Any:
     # the host empties the dictionary that it is given
     _supported(model.load_model_weights, dict(checkpoint.unet), "", assign=assign)
     _require_same_keys(model.diffusion_model.state_dict(), checkpoint.unet, name, "UNet")
+    use_fused_attention_on_cpu(patcher)
     return patcher
 
 

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.library import run_in_host_process
 from support.models import RandomModel, write_safetensors
 
-from demo.headless import PACK
-
-COMFYUI = os.environ.get("COMFYUI_PATH")
-
 LOAD = """
-import importlib.util, json, sys, threading, time
-host, pack, path = sys.argv[1:4]
-sys.argv = ["main.py", "--cpu"]
-sys.path.insert(0, host)
-import comfy.options
-comfy.options.enable_args_parsing()
-spec = importlib.util.spec_from_file_location(
-    "pack", pack + "/__init__.py", submodule_search_locations=[pack]
-)
-module = importlib.util.module_from_spec(spec)
-sys.modules["pack"] = module
-spec.loader.exec_module(module)
-import torch
-from pathlib import Path
+import json, threading, time, torch
 from pack.exemplar_model.checkpoint import read_checkpoint
 from pack.nodes.host import files, model
 
@@ -49,7 +29,7 @@ thread = threading.Thread(target=watch)
 thread.start()
 start = time.perf_counter()
 with torch.inference_mode():
-    checkpoint = read_checkpoint(Path(path), files.read_weights)
+    checkpoint = read_checkpoint(path, files.read_weights)
     denoiser = model.build_model(checkpoint, "default", "x")
     encoder = model.build_encoder(checkpoint, "default", "x")
     vae = model.build_autoencoder(checkpoint, "x")
@@ -62,13 +42,10 @@ print(json.dumps({"size": size, "peak": peak - before, "seconds": seconds}))
 """
 
 
-@pytest.mark.skipif(COMFYUI is None, reason="COMFYUI_PATH names no ComfyUI")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_loading_makes_no_second_copy(tmp_path: Path, models: dict[str, RandomModel]) -> None:
     path = tmp_path / "wide.safetensors"
     write_safetensors(path, models["wide"])
-    command = [sys.executable, "-c", LOAD, str(COMFYUI), str(PACK), str(path)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    measured = json.loads(output.splitlines()[-1])
+    measured = run_in_host_process(LOAD, path)
     assert measured["size"] > 100e6
     assert measured["peak"] < 1.3 * measured["size"]

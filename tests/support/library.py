@@ -1,0 +1,42 @@
+"""The host as a library: code that looks at host objects, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.headless import PACK
+
+PREAMBLE = """
+import importlib.util, sys
+from pathlib import Path
+host, root, path = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+sys.argv = ["main.py", "--cpu", *sys.argv[4:]]
+sys.path.insert(0, host)
+import comfy.options
+comfy.options.enable_args_parsing()
+spec = importlib.util.spec_from_file_location(
+    "pack", root + "/__init__.py", submodule_search_locations=[root]
+)
+sys.modules["pack"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["pack"])
+"""
+
+
+def run_in_host_process(code: str, path: Path, *arguments: str) -> Any:
+    """Run code where `comfy` and our package (as `pack`) import; `path` is a model file.
+
+    The last line that the code prints is JSON and is returned. `arguments` go to the host.
+    """
+    comfyui = os.environ.get("COMFYUI_PATH")
+    if comfyui is None:
+        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
+    command = [sys.executable, "-c", PREAMBLE + code, comfyui, str(PACK), str(path), *arguments]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return json.loads(output.splitlines()[-1])
