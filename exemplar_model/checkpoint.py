@@ -126,7 +126,8 @@ def read_checkpoint(path: Path, read_file: ReadFile = read_safetensors) -> Check
 
     Args:
         path: a file, or a folder with `unet/`, `vae/` and `image_encoder/`.
-        read_file: reads one file into (tensors, metadata); decides how pickles are treated.
+        read_file: reads one file into (tensors, metadata). The default knows safetensors only; a
+            host passes its own safe reader, which takes pickles too.
 
     Raises:
         CheckpointError: unreadable, incomplete, or another kind of model.
@@ -142,6 +143,8 @@ def read_checkpoint(path: Path, read_file: ReadFile = read_safetensors) -> Check
 def _read(path: Path, read_file: ReadFile) -> tuple[StateDict, Mapping[str, str]]:
     try:
         content, metadata = read_file(path)
+    except (MemoryError, PermissionError):
+        raise
     except Exception as error:  # every reader has its own exceptions; all mean the same to a user
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
@@ -214,11 +217,11 @@ def _from_folder(path: Path, read_file: ReadFile) -> Checkpoint:
     unet, autoencoder, encoder = (
         _read(_component_file(path / folder), read_file)[0] for folder in FOLDERS
     )
-    unet_config = _component_config(path / "unet")
-    vision_config = _component_config(path / "image_encoder")
-    # diffusers calls the number of heads "attention_head_dim" in models of this age
-    heads = unet_config.get("num_attention_heads") or unet_config.get("attention_head_dim")
     try:
+        unet_config = _component_config(path / "unet")
+        vision_config = _component_config(path / "image_encoder")
+        # diffusers calls the number of heads "attention_head_dim" in models of this age
+        heads = unet_config.get("num_attention_heads") or unet_config.get("attention_head_dim")
         return Checkpoint(
             unet=unet_from_diffusers(unet),
             autoencoder=autoencoder_from_diffusers(autoencoder),

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 BLOCKS_PER_SIDE = 16
 MIN_BLOCKS = 16
 GAIN_RANGE = (0.5, 2.0)
-"""A gain outside says that the surroundings were not reproduced at all; it is held back."""
+FLAT = 0.02
+"""Standard deviation below which surroundings tell nothing about contrast."""
 
 
 def match_color(patch: Tensor, original: Tensor, kept: Tensor) -> Tensor:
@@ -17,7 +18,8 @@ def match_color(patch: Tensor, original: Tensor, kept: Tensor) -> Tensor:
 
     Least squares of original = gain · patch + bias, per channel, over block means of the kept
     pixels. Blocks (a sixteenth of the region) take out what the autoencoder does to detail, which
-    a fit on single pixels mistakes for a change of contrast.
+    a fit on single pixels mistakes for a change of contrast. The gain counts by the share of
+    variance that the fit explains, and is 1 where the surroundings are flat.
 
     Args:
         patch: [H, W, 3], the painted region.
@@ -40,7 +42,11 @@ def match_color(patch: Tensor, original: Tensor, kept: Tensor) -> Tensor:
 
     painted, wanted = block_means(patch), block_means(original)
     center = painted.mean(dim=0)
-    deviation = painted - center
-    slope = (deviation * wanted).sum(dim=0) / deviation.square().sum(dim=0).clamp(min=1e-8)
-    gain = slope.clamp(*GAIN_RANGE)
+    of_painted, of_wanted = painted - center, wanted - wanted.mean(dim=0)
+    covariance = (of_painted * of_wanted).mean(dim=0)
+    variances = of_painted.square().mean(dim=0), of_wanted.square().mean(dim=0)
+    slope = covariance / variances[0].clamp(min=1e-8)
+    explained = covariance.square() / (variances[0] * variances[1]).clamp(min=1e-12)
+    gain = (1.0 + explained * (slope - 1.0)).clamp(*GAIN_RANGE)
+    gain = torch.where(torch.minimum(*variances) < FLAT**2, 1.0, gain)
     return torch.lerp(center, patch, gain).add(wanted.mean(dim=0) - center).clamp(0.0, 1.0)

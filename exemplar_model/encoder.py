@@ -130,9 +130,6 @@ class ExemplarEncoder(nn.Module):
     condition (paper, section 3.2; `FrozenCLIPImageEmbedder` of the reference repository).
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
@@ -150,19 +147,18 @@ class ExemplarEncoder(nn.Module):
         self.final_ln = nn.LayerNorm(config.vision_width)
         self.proj_out = nn.Linear(config.vision_width, config.context_dim)
         self.uncond_vector = nn.Parameter(torch.randn(1, 1, config.context_dim))
-        self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, view: Tensor) -> Tensor:
         """Encode views.
 
         Args:
-            view: [B, 3, S, S] in [0, 1], S = `config.image_size`; normalised here.
+            view: [B, 3, S, S] float32 in [0, 1], S = `config.image_size`; normalised here.
 
         Returns:
             Context [B, 1, context_dim] in the dtype of the weights.
         """
-        pixels = (view - self.mean.float()) / self.std.float()
+        mean, std = view.new_tensor(CLIP_MEAN), view.new_tensor(CLIP_STD)
+        pixels = (view - mean.view(3, 1, 1)) / std.view(3, 1, 1)
         pixels = pixels.to(self.proj_out.weight.dtype)
         class_token = self.clip_vision(pixel_values=pixels).pooler_output  # [B, D]
         return self.proj_out(self.final_ln(self.mapper(class_token[:, None])))
@@ -171,6 +167,18 @@ class ExemplarEncoder(nn.Module):
 def scale_context(context: Tensor, uncond_vector: Tensor, strength: float) -> Tensor:
     """Move along the line from the null condition (strength 0) to the context (1) and beyond."""
     return torch.lerp(uncond_vector.to(context).expand_as(context), context, strength)
+
+
+def empty_encoder(config: EncoderConfig, dtype: torch.dtype) -> ExemplarEncoder:
+    """An encoder on the CPU whose weights are not set yet, made without drawing random ones."""
+    with torch.device("meta"):
+        encoder = ExemplarEncoder(config).to(dtype)
+    encoder = encoder.to_empty(device="cpu")
+    for name, buffer in encoder.named_buffers():
+        if not name.endswith(".position_ids"):
+            raise RuntimeError(f"this version of transformers has a buffer of unknown use, {name}")
+        buffer.copy_(torch.arange(buffer.numel()).view_as(buffer))
+    return encoder
 
 
 def tower_prefix(encoder: nn.Module) -> str:

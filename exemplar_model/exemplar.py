@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
 from .config import EXEMPLAR_PADDING
+from .image import to_rgb
 
 Framing = Literal["stretch", "pad", "crop"]
 Background = Literal["keep", "gray", "white", "black", "blur"]
@@ -32,7 +33,8 @@ def exemplar_view(
     """Frame an exemplar for the encoder.
 
     Args:
-        image: [H, W, 3] in [0, 1]; rounded to 8 bit, as the reference reads pictures.
+        image: [H, W, C] in [0, 1]; alpha is dropped, grey repeated, and the values are rounded to
+            8 bit, as the reference reads pictures.
         size: side of the result.
         framing: "stretch" ignores the aspect ratio (as trained), "pad" adds grey bars, "crop"
             cuts the centre square; each then resizes bicubically with Pillow.
@@ -46,7 +48,7 @@ def exemplar_view(
     Raises:
         ValueError: the mask selects nothing.
     """
-    picture = Image.fromarray((image.clamp(0, 1) * 255).round().byte().cpu().numpy(), "RGB")
+    picture = Image.fromarray(_to_bytes(to_rgb(image)))
     if mask is not None:
         picture = _select(picture, mask, background)
     if framing == "pad":
@@ -60,8 +62,12 @@ def exemplar_view(
     return torch.tensor(np.array(picture)).float() / 255
 
 
+def _to_bytes(values: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return (values.clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
 def _select(picture: Image.Image, mask: Tensor, background: Background) -> Image.Image:
-    selection = Image.fromarray((mask.clamp(0, 1) * 255).round().byte().cpu().numpy(), "L")
+    selection = Image.fromarray(_to_bytes(mask))
     selection = selection.resize(picture.size, Image.Resampling.BILINEAR)
     selection = selection.point([0] * 128 + [255] * 128)  # threshold
     box = selection.getbbox()

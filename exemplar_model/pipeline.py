@@ -83,7 +83,7 @@ def paint(
         multiple=model.config.factor,
         context=context,
         margin=feather,
-        exemplars=len(exemplars),
+        exemplars=[len(exemplars)],
     )
     crops, crop_masks = regions.crop()
     B = len(regions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .color import match_color
+from .image import resize_image, to_rgb
 from .mask import binarize, feather, resize_mask
 
 MIN_RESOLUTION = 64
@@ -24,7 +26,7 @@ class Bounds(NamedTuple):
     height: int
 
     def cut(self, image: Tensor) -> Tensor:
-        """View of [..., H, W] or of [H, W, C], whichever `image` is by its rank (2 or 3)."""
+        """View of the rectangle in a picture [H, W, C] or a mask [H, W]."""
         return image[self.y : self.y + self.height, self.x : self.x + self.width]
 
 
@@ -70,7 +72,8 @@ class Regions:
         Args:
             patches: [N, h, w, 3] of any size. For a single region, any number of variants, each
                 pasted into a picture of its own.
-            feather_pixels: width of the ramp outside the mask, in pixels of the picture.
+            feather_pixels: width of the ramp outside the mask, in pixels of the picture; no wider
+                than the region reaches beyond the mask.
             color: match the colours of each patch to the kept surroundings in its region.
 
         Returns:
@@ -90,25 +93,50 @@ class Regions:
         for number, patch in enumerate(patches):
             region = number % len(self)
             target = number if variants > 1 else self.picture[region]
-            bounds, mask = self.bounds[region], self.bounds[region].cut(self.masks[region])
+            bounds = self.bounds[region]
             before = bounds.cut(self.images[self.picture[region]])
-            patch = resize_image(patch[None, ..., :3].float(), (bounds.height, bounds.width))[0]
+            patch = to_rgb(patch[None]).to(before.device)
+            patch = resize_image(patch, (bounds.height, bounds.width))[0]
+            mask = bounds.cut(self.masks[region])
             if color:
                 patch = match_color(patch, before, mask < 0.5)
-            weight = feather(mask, feather_pixels)
-            view = bounds.cut(result[target])
-            blended = torch.lerp(view, patch.to(view), weight[..., None])
+            area, ramp = self._pasted_area(region, feather_pixels)
+            weight = feather(area.cut(mask), ramp)
+            view = area.cut(bounds.cut(result[target]))
+            blended = torch.lerp(view, area.cut(patch), weight[..., None])
             view.copy_(torch.where(weight[..., None] > 0, blended, view))
-            seen = bounds.cut(pasted[target])
+            seen = area.cut(bounds.cut(pasted[target]))
             seen.copy_(torch.maximum(seen, weight))
         return result, pasted
 
+    def _pasted_area(self, region: int, feather_pixels: int) -> tuple[Bounds, int]:
+        """Rectangle in the region where anything is pasted, and the width of its ramp.
 
-def pair(images: int, masks: int, exemplars: int) -> tuple[int, ...]:
+        The ramp ends within the region, except where the picture itself ends.
+        """
+        bounds = self.bounds[region]
+        picture_height, picture_width = self.images.shape[1:3]
+        box = mask_box(bounds.cut(self.masks[region]))
+        if box is None:
+            raise ValueError("The mask of the region is empty.")
+        right, bottom = box.x + box.width, box.y + box.height
+        room = (
+            (box.x, bounds.x > 0),
+            (box.y, bounds.y > 0),
+            (bounds.width - right, bounds.x + bounds.width < picture_width),
+            (bounds.height - bottom, bounds.y + bounds.height < picture_height),
+        )
+        ramp = min([feather_pixels, *(pixels for pixels, inside in room if inside)])
+        x, y = max(0, box.x - ramp), max(0, box.y - ramp)
+        width, height = min(bounds.width, right + ramp) - x, min(bounds.height, bottom + ramp) - y
+        return Bounds(x, y, width, height), ramp
+
+
+def pair(images: int, masks: int, exemplars: Sequence[int] = (1,)) -> tuple[int, ...]:
     """Which picture each region belongs to.
 
     B pictures with B masks, or one for all, are pairs; one picture with N masks has N regions.
-    Every region has its own exemplar, or one serves all.
+    Every region has its own exemplar, or one serves all; each of the given numbers must fit.
 
     Raises:
         ValueError: any other combination.
@@ -119,11 +147,12 @@ def pair(images: int, masks: int, exemplars: int) -> tuple[int, ...]:
             "image."
         )
     regions = masks if images == 1 else images
-    if exemplars not in (1, regions):
-        raise ValueError(
-            f"{exemplars} exemplars and {regions} masked regions cannot be paired; give one "
-            "exemplar, or one for each region."
-        )
+    for count in exemplars:
+        if count not in (1, regions):
+            raise ValueError(
+                f"{count} exemplars and {regions} masked regions cannot be paired; give one "
+                "exemplar, or one for each region."
+            )
     return (0,) * regions if images == 1 else tuple(range(images))
 
 
@@ -135,7 +164,7 @@ def find_regions(
     multiple: int,
     context: float | None,
     margin: int = 8,
-    exemplars: int = 1,
+    exemplars: Sequence[int] = (1,),
 ) -> Regions:
     """Plan what to paint.
 
@@ -146,7 +175,7 @@ def find_regions(
         multiple: factor that height and width must be multiples of.
         context: side of the region as a multiple of the mask's longer side; None = whole picture.
         margin: least number of pixels between mask and border of the region.
-        exemplars: number of exemplars, to be checked against the regions.
+        exemplars: numbers of exemplars, each to be checked against the regions.
 
     Raises:
         ValueError: an empty mask, counts that cannot be paired, or a resolution below 64.
@@ -156,9 +185,9 @@ def find_regions(
             f"resolution is {resolution}; choose at least {MIN_RESOLUTION}, best the 512 that the "
             "model was trained at."
         )
-    images = images[..., : 3 if images.shape[-1] >= 3 else 1].float().expand(-1, -1, -1, 3)
+    images = to_rgb(images)
     height, width = images.shape[1:3]
-    masks = binarize(masks).reshape(-1, *masks.shape[-2:])
+    masks = binarize(masks).reshape(-1, *masks.shape[-2:]).to(images.device)
     picture = pair(len(images), len(masks), exemplars)
     if masks.shape[-2:] != (height, width):
         resized = F.interpolate(masks[:, None], (height, width), mode="bilinear")
@@ -218,12 +247,3 @@ def paint_size(bounds: Bounds, resolution: int, multiple: int) -> tuple[int, int
         return max(multiple, round(side * scale / multiple) * multiple)
 
     return fit(bounds.height), fit(bounds.width)
-
-
-def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bicubic, with antialias when it gets smaller; [B, H, W, C] in [0, 1] to (height, width)."""
-    if image.shape[1:3] == size:
-        return image
-    image = image.permute(0, 3, 1, 2)  # BHWC -> BCHW
-    image = F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
-    return image.permute(0, 2, 3, 1).clamp(0.0, 1.0)  # BCHW -> BHWC

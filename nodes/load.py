@@ -52,10 +52,11 @@ class LoadExemplarModel(ExemplarNode):
 
     @classmethod
     def execute(cls, model_name: str, weight_dtype: str) -> io.NodeOutput:
-        cls.require_choices(model_name=model_name, weight_dtype=weight_dtype)
-        checkpoint = read_checkpoint(model_path(model_name), read_weights)
+        cls.require_choices(weight_dtype=weight_dtype)
+        path = model_path(model_name)
+        checkpoint = read_checkpoint(path, read_weights)
         return io.NodeOutput(
-            build_model(checkpoint, weight_dtype, model_name),
+            build_model(checkpoint, weight_dtype, path),
             build_encoder(checkpoint, weight_dtype, model_name),
             build_autoencoder(checkpoint, model_name),
         )

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..exemplar_model.region import find_regions
 from .host.model import require_exemplar_model
-from .host.sampling import SAMPLER_NAMES, SCHEDULER_NAMES, exemplar_count, paint
+from .host.sampling import exemplar_counts, paint, sampler_names, scheduler_names
 from .inputs import context_input, feather_input, match_color_input, resolution_input
 from .node import ExemplarNode, schema
 
@@ -54,13 +54,13 @@ class ExemplarInpaintSampler(ExemplarNode):
                 ),
                 io.Combo.Input(
                     "sampler_name",
-                    options=SAMPLER_NAMES,
+                    options=sampler_names(),
                     default="plms",
                     tooltip="plms is the paper's sampler, the others are ComfyUI's.",
                 ),
                 io.Combo.Input(
                     "scheduler",
-                    options=SCHEDULER_NAMES,
+                    options=scheduler_names(),
                     default="ddim_uniform",
                     tooltip="With plms, ddim_uniform stands for the paper's own timesteps.",
                 ),
@@ -126,7 +126,7 @@ class ExemplarInpaintSampler(ExemplarNode):
             multiple=vae.spacial_compression_encode(),
             context=context if region == AROUND_MASK else None,
             margin=feather,
-            exemplars=exemplar_count(positive, negative),
+            exemplars=exemplar_counts(positive, negative),
         )
         latent, painted = paint(model, positive, negative, vae, *regions.crop(), **settings)
         picture, pasted = regions.paste(painted, feather, match_color)

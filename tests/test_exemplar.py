@@ -91,6 +91,14 @@ def test_empty_mask_is_refused() -> None:
         exemplar_view(picture(30, 30), 16, mask=torch.zeros(64, 64))
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_alpha_is_dropped_and_grey_repeated(channels: int) -> None:
+    image = picture(40, 50)
+    extra = torch.cat([image, torch.rand(40, 50, 1)], dim=-1)[..., :channels]
+    rgb = image if channels >= 3 else image[..., :1].expand(-1, -1, 3)
+    assert torch.equal(exemplar_view(extra, 32), exemplar_view(rgb, 32))
+
+
 @settings(deadline=None)
 @given(
     st.integers(1, 90),

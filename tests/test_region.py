@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from exemplar_model.color import match_color
+from exemplar_model.image import resize_image
 from exemplar_model.region import (
     Bounds,
     Regions,
@@ -17,7 +18,6 @@ from exemplar_model.region import (
     paint_size,
     pair,
     region_bounds,
-    resize_image,
 )
 
 PLAN = {"resolution": 64, "multiple": 8, "context": 2.0}
@@ -86,15 +86,15 @@ def test_a_picture_of_the_right_area_is_not_resampled(size: tuple[int, int]) -> 
 
 
 def test_pairs() -> None:
-    assert pair(1, 1, 1) == (0,)
-    assert pair(1, 3, 1) == pair(1, 3, 3) == (0, 0, 0)
-    assert pair(4, 4, 4) == pair(4, 1, 1) == (0, 1, 2, 3)
+    assert pair(1, 1) == (0,)
+    assert pair(1, 3) == pair(1, 3, [3]) == pair(1, 3, [3, 1]) == (0, 0, 0)
+    assert pair(4, 4, [4]) == pair(4, 1) == (0, 1, 2, 3)
     with pytest.raises(ValueError, match=r"^4 images and 3 masks cannot be paired; .+\.$"):
-        pair(4, 3, 1)
+        pair(4, 3)
     with pytest.raises(ValueError, match=r"^3 exemplars and 2 masked regions .+\.$"):
-        pair(1, 2, 3)
+        pair(1, 2, [2, 3])
     with pytest.raises(ValueError, match=r"^2 exemplars and 1 masked regions .+\.$"):
-        pair(1, 1, 2)
+        pair(1, 1, [2])
 
 
 MASKS = {
@@ -266,6 +266,38 @@ def test_colour_match_leaves_contrast_alone_when_detail_is_lost() -> None:
     inner = slice(50, 70)
     change = (result - blurred.permute(1, 2, 0))[inner, inner].abs().mean()
     assert float(change) < 0.02
+
+
+@pytest.mark.parametrize("gradient", [0.0, 0.01, 0.03])
+def test_colour_match_keeps_the_contrast_of_an_object_on_plain_ground(gradient: float) -> None:
+    original = torch.full((128, 128, 3), 0.9) - gradient * torch.linspace(0, 1, 128)[:, None]
+    patch = original + 0.004 * torch.randn(128, 128, 3, generator=torch.Generator().manual_seed(0))
+    mask = rectangle(128, 128, (40, 80, 40, 80))
+    patch[mask == 1] = torch.tensor([0.1, 0.2, 0.5])
+    result = match_color(patch, original, mask < 0.5)
+    torch.testing.assert_close(result[60, 60], patch[60, 60], rtol=0, atol=0.01)
+
+
+def test_feather_ends_within_the_region() -> None:
+    """A ramp wider than the region's margin would paste the region's border."""
+    image = torch.zeros(1, 200, 200, 3)
+    regions = find_regions(image, rectangle(200, 200, (90, 110, 90, 110)), **PLAN)
+    result, weight = regions.paste(torch.ones(1, *regions.size, 3), 64, color=False)
+    bounds = regions.bounds[0]
+    border = bounds.cut(weight[0]).clone()
+    border[1:-1, 1:-1] = 0
+    assert float(border.max()) < 0.15
+    jumps = torch.maximum(weight.diff(dim=1).abs().max(), weight.diff(dim=2).abs().max())
+    assert float(jumps) < 0.15
+    torch.testing.assert_close(result[0, ..., 0], weight[0], rtol=0, atol=1e-6)
+
+
+def test_pictures_masks_and_patches_may_lie_on_different_devices() -> None:
+    """As under a host that keeps its results on the GPU; the meta device stands for it."""
+    image, mask = torch.rand(1, 64, 64, 3), rectangle(64, 64, (20, 40, 20, 40))
+    regions = find_regions(image, mask, **PLAN)
+    with pytest.raises(NotImplementedError, match="meta"):  # the copy itself, not a mixed device
+        regions.paste(torch.rand(1, 64, 64, 3, device="meta"), 4, color=True)
 
 
 def test_colour_match_needs_surroundings() -> None:

@@ -62,7 +62,7 @@ def _models() -> dict[str, Path]:
 
 
 def _inside_diffusers(path: Path) -> bool:
-    return (path.parents[1] / DIFFUSERS_INDEX).is_file()
+    return (path.parent.parent / DIFFUSERS_INDEX).is_file()
 
 
 def _diffusers_folders(root: Path) -> Iterator[Path]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import comfy.conds
@@ -18,11 +20,17 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...exemplar_model.checkpoint import AutoencoderConfig, Checkpoint, CheckpointError
+from ...exemplar_model.checkpoint import (
+    AutoencoderConfig,
+    Checkpoint,
+    CheckpointError,
+    read_checkpoint,
+)
 from ...exemplar_model.config import OFFICIAL_MODEL
-from ...exemplar_model.encoder import ExemplarEncoder, load_encoder
+from ...exemplar_model.encoder import ExemplarEncoder, empty_encoder, load_encoder
 from ...exemplar_model.mask import latent_keep_mask
 from .attention import use_fused_attention_on_cpu
+from .files import read_weights
 
 WEIGHT_DTYPES: dict[str, torch.dtype | None] = {
     "default": None,
@@ -61,6 +69,7 @@ class ExemplarModel(comfy.model_base.BaseModel):
         latents = self.process_latent_in(latents)
         height, width = noise.shape[-2:]
         if latents.shape[-2:] != (height, width):
+            _require_same_aspect(latents, noise)
             latents = comfy.utils.common_upscale(latents, width, height, "bilinear", "center")
         keep_mask = latent_keep_mask(mask.reshape(-1, 1, *mask.shape[-2:]), (height, width))
         batch = noise.shape[0]
@@ -90,6 +99,16 @@ def _repeat(tensor: Tensor, batch: int, what: str) -> Tensor:
     return comfy.utils.repeat_to_batch_size(tensor, batch)
 
 
+def _require_same_aspect(masked: Tensor, noise: Tensor) -> None:
+    """The host would cut the masked image to the latent's shape, and the mask elsewhere."""
+    (h, w), (height, width) = masked.shape[-2:], noise.shape[-2:]
+    if abs(h * width - w * height) > max(h, w, height, width):  # more than rounding to latents
+        raise ValueError(
+            f"The masked image has {w}x{h} latents and the latent image {width}x{height}, another "
+            "shape; give both the same picture, or pictures of one shape."
+        )
+
+
 class ExemplarModelConfig(comfy.supported_models.SD15):
     """Stable Diffusion 1 of any width and depth, as an `ExemplarModel`."""
 
@@ -97,12 +116,34 @@ class ExemplarModelConfig(comfy.supported_models.SD15):
         return ExemplarModel(self, model_type=self.model_type(state_dict, prefix), device=device)
 
 
-def build_model(checkpoint: Checkpoint, weight_dtype: str, name: str) -> Any:
+def build_model(
+    checkpoint: Checkpoint, weight_dtype: str, path: Path, disable_dynamic: bool = False
+) -> Any:
     """MODEL for the denoiser.
 
+    Args:
+        checkpoint: the weights.
+        weight_dtype: key of `WEIGHT_DTYPES`.
+        path: where the weights come from; newer hosts load a MODEL again from there.
+        disable_dynamic: keep to the plain patcher on hosts that have one for dynamic memory.
+
     Raises:
-        CheckpointError: tensors are missing or left over.
+        CheckpointError: tensors are missing, left over or of another shape.
     """
+    with _refusing_incomplete(path.name, "UNet"):
+        patcher = _build_patcher(checkpoint, weight_dtype, disable_dynamic)
+    use_fused_attention_on_cpu(patcher)
+    if hasattr(patcher, "cached_patcher_init"):
+        patcher.cached_patcher_init = (_load_model, (path, weight_dtype))
+    return patcher
+
+
+def _load_model(path: Path, weight_dtype: str, disable_dynamic: bool = False) -> Any:
+    checkpoint = read_checkpoint(path, read_weights)
+    return build_model(checkpoint, weight_dtype, path, disable_dynamic)
+
+
+def _build_patcher(checkpoint: Checkpoint, weight_dtype: str, disable_dynamic: bool) -> Any:
     config = ExemplarModelConfig(comfy.model_detection.detect_unet_config(checkpoint.unet, ""))
     config.unet_config["num_heads"] = checkpoint.unet_heads
     load_device = management.get_torch_device()
@@ -115,17 +156,16 @@ def build_model(checkpoint: Checkpoint, weight_dtype: str, name: str) -> Any:
     cast = management.unet_manual_cast(dtype, load_device, supported)
     _supported(config.set_inference_dtype, dtype, cast, device=load_device)
     model = config.get_model(checkpoint.unet)
-    patcher_class = getattr(
-        comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher
-    )
+    plain = comfy.model_patcher.ModelPatcher
+    patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", plain)
+    patcher_class = plain if disable_dynamic else patcher_class
     patcher = patcher_class(
         model, load_device=load_device, offload_device=management.unet_offload_device()
     )
     assign = getattr(patcher, "is_dynamic", lambda: False)()
     # the host empties the dictionary that it is given
     _supported(model.load_model_weights, dict(checkpoint.unet), "", assign=assign)
-    _require_same_keys(model.diffusion_model.state_dict(), checkpoint.unet, name, "UNet")
-    use_fused_attention_on_cpu(patcher)
+    _require_same_keys(model.diffusion_model.state_dict(), checkpoint.unet)
     return patcher
 
 
@@ -142,8 +182,13 @@ def build_autoencoder(checkpoint: Checkpoint, name: str) -> Any:
     """VAE of any width and depth.
 
     Raises:
-        CheckpointError: tensors are missing or left over.
+        CheckpointError: tensors are missing, left over or of another shape.
     """
+    with _refusing_incomplete(name, "VAE"):
+        return _build_autoencoder(checkpoint)
+
+
+def _build_autoencoder(checkpoint: Checkpoint) -> Any:
     config = AutoencoderConfig.from_state_dict(checkpoint.autoencoder)
     ddconfig = {
         "double_z": True,
@@ -160,20 +205,32 @@ def build_autoencoder(checkpoint: Checkpoint, name: str) -> Any:
     params = {"ddconfig": ddconfig, "embed_dim": config.embed_dim}
     vae: Any = comfy.sd.VAE(sd=dict(checkpoint.autoencoder), config={"params": params})
     vae.downscale_ratio = vae.upscale_ratio = config.factor
-    _require_same_keys(vae.first_stage_model.state_dict(), checkpoint.autoencoder, name, "VAE")
+    _require_same_keys(vae.first_stage_model.state_dict(), checkpoint.autoencoder)
     return vae
 
 
-def _require_same_keys(
-    expected: Mapping[str, Any], given: Mapping[str, Any], name: str, part: str
-) -> None:
+@contextmanager
+def _refusing_incomplete(name: str, part: str) -> Iterator[None]:
+    """What building on wrong weights raises, as one sentence; lack of memory passes through."""
+    try:
+        yield
+    except management.OOM_EXCEPTION:
+        raise
+    except (LookupError, ArithmeticError, AttributeError, NameError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"The {part} of {name} is incomplete or of another kind ({reason}); choose "
+            f"{OFFICIAL_MODEL}."
+        ) from error
+
+
+def _require_same_keys(expected: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """The host itself only logs missing tensors and paints with whatever memory held."""
     missing, unexpected = expected.keys() - given.keys(), given.keys() - expected.keys()
     if missing or unexpected:
-        counts = f"{len(missing)} tensors are missing and {len(unexpected)} left over"
-        example = min(missing or unexpected)
-        raise CheckpointError(
-            f"The {part} of {name} is incomplete or of another kind ({counts}, such as {example}); "
-            f"choose {OFFICIAL_MODEL}."
+        raise LookupError(
+            f"{len(missing)} tensors missing and {len(unexpected)} left over, such as "
+            f"{min(missing or unexpected)}"
         )
 
 
@@ -214,13 +271,7 @@ def build_encoder(checkpoint: Checkpoint, weight_dtype: str, name: str) -> HostE
         dtype = torch.float32
     elif dtype.itemsize == 1:
         dtype = torch.float16
-    encoder = ExemplarEncoder(checkpoint.encoder_config).to(dtype).eval().requires_grad_(False)
-    try:
+    with _refusing_incomplete(name, "exemplar encoder"):
+        encoder = empty_encoder(checkpoint.encoder_config, dtype)
         load_encoder(encoder, checkpoint.encoder)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(
-            f"The exemplar encoder of {name} is incomplete or of another kind ({reason}); choose "
-            f"{OFFICIAL_MODEL}."
-        ) from error
-    return HostEncoder(encoder)
+    return HostEncoder(encoder.eval().requires_grad_(False))

@@ -21,8 +21,16 @@ from ...exemplar_model.schedule import reference_sigmas
 
 REFERENCE_SAMPLER = "plms"
 REFERENCE_SCHEDULER = "ddim_uniform"
-SAMPLER_NAMES = [REFERENCE_SAMPLER, *comfy.samplers.KSampler.SAMPLERS]
-SCHEDULER_NAMES = list(comfy.samplers.KSampler.SCHEDULERS)
+
+
+def sampler_names() -> list[str]:
+    """The reference sampler, then the host's; other packs may add to these while it runs."""
+    return [REFERENCE_SAMPLER, *comfy.samplers.KSampler.SAMPLERS]
+
+
+def scheduler_names() -> list[str]:
+    """The host's schedulers."""
+    return list(comfy.samplers.KSampler.SCHEDULERS)
 
 
 class ReferenceSampler(comfy.samplers.Sampler):
@@ -83,9 +91,9 @@ def reference_schedule(model: Any, steps: int, denoise: float) -> Tensor:
     return reference_sigmas(steps, denoise, table.cpu())
 
 
-def exemplar_count(*conditionings: list[Any]) -> int:
-    """Number of exemplars in the batch that the conditionings make."""
-    return max(entry[0].shape[0] for conditioning in conditionings for entry in conditioning)
+def exemplar_counts(*conditionings: list[Any]) -> list[int]:
+    """Number of exemplars in each entry of the conditionings."""
+    return [entry[0].shape[0] for conditioning in conditionings for entry in conditioning]
 
 
 def paint(

@@ -25,7 +25,7 @@ for name, label in (("attention_pytorch", "fused"), ("attention_sub_quad", "sub_
     setattr(attention, name, wrapped)
 
 with torch.inference_mode():
-    denoiser = model.build_model(read_checkpoint(path, files.read_weights), "default", "x")
+    denoiser = model.build_model(read_checkpoint(path, files.read_weights), "default", path)
     width = denoiser.model.model_config.unet_config["context_dim"]
     denoiser.model.apply_model(
         torch.zeros(1, 4, 8, 8),

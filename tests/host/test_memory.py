@@ -27,18 +27,16 @@ def watch():
         time.sleep(0.002)
 thread = threading.Thread(target=watch)
 thread.start()
-start = time.perf_counter()
 with torch.inference_mode():
     checkpoint = read_checkpoint(path, files.read_weights)
-    denoiser = model.build_model(checkpoint, "default", "x")
+    denoiser = model.build_model(checkpoint, "default", path)
     encoder = model.build_encoder(checkpoint, "default", "x")
     vae = model.build_autoencoder(checkpoint, "x")
-seconds = time.perf_counter() - start
 running = False
 thread.join()
 modules = (denoiser.model, encoder.patcher.model, vae.first_stage_model)
 size = sum(t.nbytes for m in modules for t in (*m.parameters(), *m.buffers()))
-print(json.dumps({"size": size, "peak": peak - before, "seconds": seconds}))
+print(json.dumps({"size": size, "peak": peak - before}))
 """
 
 
