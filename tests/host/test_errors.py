@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from support.models import RandomModel, write_lightning, write_safetensors
 
 from demo.headless import Host, HostError
 
+FRESH_SEEDS = itertools.count(1000)  # so that no good prompt comes from the host's cache
 OFFICIAL = "Fantasy-Studio/Paint-by-Example"
 
 
@@ -34,7 +36,7 @@ def refusal(host: Host, graph: Graph) -> str:
     with pytest.raises(HostError) as failure:
         Run(host, graph)
     good = Graph()
-    good.save_image([good.paint(["odd_mask"], seed=abs(hash(str(graph.prompt))) % 1000), 0])
+    good.save_image([good.paint(["odd_mask"], seed=next(FRESH_SEEDS)), 0])
     Run(host, good)
     return str(failure.value)
 
@@ -325,3 +327,48 @@ def test_wrong_number_of_painted_images(host: Host) -> None:
     message = refusal(host, graph)
     assert_one_sentence(message)
     assert "3 painted images do not fit the 2 regions" in message
+
+
+def test_exemplar_counts_of_positive_and_negative(host: Host) -> None:
+    """A negative with another number of exemplars is not repeated silently."""
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    positive, negative = (graph.encode(loader, graph.images(["face"] * count)) for count in (2, 4))
+    masks = graph.masks(["odd_mask", "odd_mask_left", "odd_mask_border", "odd_mask_half"])
+    sample = graph.sample(loader, positive, graph.image("odd"), masks, negative=[negative, 0])
+    graph.save_image([sample, 0])
+    message = refusal(host, graph)
+    assert_one_sentence(message)
+    assert "2 exemplars and 4 masked regions" in message
+
+
+def test_masked_image_of_another_shape(host: Host) -> None:
+    graph = Graph()
+    loader = graph.load("narrow.safetensors")
+    encode = graph.encode(loader, graph.image("face"))
+    masked = graph.add(
+        "InpaintModelConditioning",
+        positive=[encode, 0],
+        negative=[encode, 1],
+        vae=[loader, 2],
+        pixels=graph.image("small"),
+        mask=graph.masks(["small_mask"]),
+        noise_mask=False,
+    )
+    sample = graph.add(
+        "KSampler",
+        model=[loader, 0],
+        positive=[masked, 0],
+        negative=[masked, 1],
+        latent_image=[graph.add("EmptyLatentImage", width=64, height=64, batch_size=1), 0],
+        seed=1,
+        steps=2,
+        cfg=5.0,
+        sampler_name="euler",
+        scheduler="normal",
+        denoise=1.0,
+    )
+    graph.save_latent([sample, 0])
+    message = refusal(host, graph)
+    assert_one_sentence(message)
+    assert "12x8 latents and the latent image 8x8" in message

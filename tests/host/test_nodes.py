@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 from support.graphs import Graph, Run
 from support.pictures import pictures
 
+from demo.__main__ import PICTURES as DEMO_PICTURES
+from demo.__main__ import node_of, paint
 from demo.headless import PACK, PACK_NAME, Host
+from demo.side_by_side import side_by_side
 from exemplar_model.exemplar import exemplar_view
 
 SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -92,21 +99,40 @@ def test_node_help_and_templates_are_served(host: Host) -> None:
     for name in templates:
         assert host.get(f"api/workflow_templates/{PACK_NAME}/{name}.json")["nodes"]
     for node in SCHEMAS:
-        assert (PACK / "web" / "docs" / f"{node}.md").is_file()
+        page = requests.get(f"http://{host.address}/extensions/{PACK_NAME}/docs/{node}.md")
+        assert page.status_code == 200 and page.text.startswith("# ")
+        for group in host.get(f"object_info/{node}")[node]["input"].values():
+            assert all(name in page.text for name in group), f"{node}'s help lacks an input"
 
 
-def test_example_prompt_runs(host: Host) -> None:
-    """A picture comes out, of the input's size, and the 224² view is on the encoder's node."""
+def test_encoder_shows_what_it_saw(host: Host) -> None:
     graph = Graph()
     loader = graph.load("narrow.safetensors")
     encode = graph.encode(loader, graph.image("face"), strength=0.95)  # not cached by another test
-    sample = graph.sample(loader, encode, graph.image("odd"), graph.masks(["odd_mask"]))
-    saved = graph.save_image([sample, 0])
-    run = Run(host, graph)
-    assert run.pictures(saved).shape == (1, 719, 1277, 3)
-    shown = run.pictures(encode)[0]
+    graph.save_image([encode, 2])
+    shown = Run(host, graph).pictures(encode)[0]
     face = torch.from_numpy(np.array(pictures()["face"])).float() / 255
     assert np.array_equal(shown, (exemplar_view(face, 224) * 255).round().byte().numpy())
+
+
+def test_demo_prompt_and_side_by_side(host: Host) -> None:
+    """The demo's own graph and pictures, with fewer steps at a lower resolution."""
+    prompt = json.loads((PACK / "demo" / "basic.json").read_text())
+    prompt[node_of(prompt, "LoadExemplarModel")]["inputs"]["model_name"] = "narrow.safetensors"
+    prompt[node_of(prompt, "ExemplarInpaintSampler")]["inputs"] |= {"steps": 2, "resolution": 64}
+    outputs = paint(host, prompt)
+    result = host.output(outputs[node_of(prompt, "SaveImage")]["images"][0])
+    image, exemplar, painted = (
+        Image.open(path)
+        for path in (DEMO_PICTURES / "coffee.png", DEMO_PICTURES / "cat.png", result)
+    )
+    assert painted.size == image.size
+    kept = np.array(image)[..., 3] == 255
+    change = np.abs(np.array(painted.convert("RGB")).astype(int) - np.array(image)[..., :3])
+    assert change[~kept].mean() > 10 and change[kept].mean() < 2
+    sheet = side_by_side(image, exemplar, painted)
+    assert sheet.height == 348 and sheet.width > 4 * 320
+    assert (np.array(sheet)[150, 430:800] == (255, 0, 255)).all(-1).any()  # the marked area
 
 
 MASKS = {
@@ -174,13 +200,30 @@ def test_each_region_has_its_own_exemplar(host: Host) -> None:
 
 
 def test_images_masks_and_exemplars_in_pairs(host: Host) -> None:
+    """Each image is painted in its own mask; swapping the exemplars changes both latents."""
+    names = ["small", "small_flipped"]
+    masks = ["small_mask", "small_mask_off_grid"]
     graph = Graph()
     loader = graph.load("narrow.safetensors")
-    encode = graph.encode(loader, graph.images(["face", "face"]))
-    images = graph.images(["small", "small"])
-    masks = graph.masks(["small_mask", "small_mask_off_grid"])
-    saved = graph.save_image([graph.sample(loader, encode, images, masks), 0])
-    assert Run(host, graph).pictures(saved).shape == (2, 64, 96, 3)
+    views = [graph.encode(loader, graph.image(name)) for name in ("face", "paw")]
+    samples = []
+    for first, second in (views, views[::-1]):
+        batch = [graph.add("ImageBatch", image1=[first, 2], image2=[second, 2]), 0]
+        encode = graph.encode(loader, batch)
+        samples.append(graph.sample(loader, encode, graph.images(names), graph.masks(masks)))
+    latents = [graph.save_latent([sample, 1]) for sample in samples]
+    painted = graph.save_image([samples[0], 0])
+    weight = graph.save_mask([samples[0], 2])
+    before = graph.save_image(graph.images(names))
+    run = Run(host, graph)
+    result, original, pasted = (run.pictures(each) for each in (painted, before, weight))
+    assert result.shape == (2, 64, 96, 3)
+    for number, mask in enumerate(masks):
+        outside = pasted[number, ..., 0] == 0
+        assert np.array_equal(result[number][outside], original[number][outside])
+        assert (pasted[number][np.array(pictures()[mask]) > 0] == 255).all()
+    straight, swapped = (run.latent(each) for each in latents)
+    assert all((straight[n] - swapped[n]).abs().max() > 1e-4 for n in range(2))
 
 
 def test_merge_averages_and_strength_scales(host: Host) -> None:
@@ -363,17 +406,42 @@ def test_stock_conditioning_nodes(host: Host, stock: str) -> None:
 
 
 def test_inputs_are_not_changed(host: Host) -> None:
-    """Cached inputs serve a second sampler unchanged: both give the same latent."""
-    graph = Graph()
-    loader = graph.load("narrow.safetensors")
-    encode = graph.encode(loader, graph.image("face"))
-    image, mask = graph.image("odd"), graph.masks(["odd_mask"])
-    first = graph.sample(loader, encode, image, mask)
-    second = graph.sample(loader, encode, image, mask, feather=9)
-    a, b = graph.save_latent([first, 1]), graph.save_latent([second, 1])
-    run = Run(host, graph)
-    # the wider margin for the feather leaves this region as it is
-    assert torch.equal(run.latent(a), run.latent(b))
+    """A stock branch that reads the same cached inputs gives the same with and without ours."""
+
+    def stock_latent(with_ours: bool) -> torch.Tensor:
+        graph = Graph()
+        loader = graph.load("narrow.safetensors")
+        encode = graph.encode(loader, graph.image("face"), strength=0.9)
+        image, mask = graph.image("small"), graph.masks(["small_mask"])
+        if with_ours:
+            painted = graph.sample(loader, encode, image, mask, seed=77)
+            graph.save_image([painted, 0])
+        masked = graph.add(
+            "InpaintModelConditioning",
+            positive=[encode, 0],
+            negative=[encode, 1],
+            vae=[loader, 2],
+            pixels=image,
+            mask=mask,
+            noise_mask=True,
+        )
+        latent = graph.add(
+            "KSampler",
+            model=[loader, 0],
+            positive=[masked, 0],
+            negative=[masked, 1],
+            latent_image=[masked, 2],
+            seed=78,
+            steps=2,
+            cfg=5.0,
+            sampler_name="euler",
+            scheduler="normal",
+            denoise=1.0,
+        )
+        saved = graph.save_latent([latent, 0])
+        return Run(host, graph).latent(saved)
+
+    assert torch.equal(stock_latent(with_ours=True), stock_latent(with_ours=False))
 
 
 def test_replaced_model_file_is_read_again(host: Host) -> None:
@@ -389,3 +457,35 @@ def test_replaced_model_file_is_read_again(host: Host) -> None:
 
     assert latent("narrow.safetensors").shape != latent("wide.safetensors").shape
     path.unlink()
+
+
+def test_stock_lora_applies(host: Host) -> None:
+    """A kohya LoRA on a cross-attention value changes the picture, more with more strength."""
+    generator = torch.Generator().manual_seed(0)
+    block = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_v"
+    folder = host.folder / "models" / "loras"
+    folder.mkdir(exist_ok=True)
+    tensors = {
+        f"{block}.lora_down.weight": torch.randn(4, 48, generator=generator),
+        f"{block}.lora_up.weight": torch.randn(32, 4, generator=generator),
+        f"{block}.alpha": torch.tensor(4.0),
+    }
+    save_file(tensors, folder / "value.safetensors")
+
+    def latent(strength: float) -> torch.Tensor:
+        graph = Graph()
+        loader = graph.load("narrow.safetensors")
+        lora = graph.add(
+            "LoraLoaderModelOnly",
+            model=[loader, 0],
+            lora_name="value.safetensors",
+            strength_model=strength,
+        )
+        encode = graph.encode(loader, graph.image("face"))
+        image, mask = graph.image("odd"), graph.masks(["odd_mask"])
+        sample = graph.sample(loader, encode, image, mask, model=[lora, 0])
+        saved = graph.save_latent([sample, 1])
+        return Run(host, graph).latent(saved)
+
+    plain, weak, strong = latent(0.0), latent(0.1), latent(1.0)
+    assert 1e-4 < float((weak - plain).norm()) < float((strong - plain).norm())

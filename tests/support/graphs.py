@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,7 +111,3 @@ class Run:
 def start_noise(seed: int, shape: tuple[int, ...]) -> Tensor:
     """The noise that the host draws for a seed (`comfy.sample.prepare_noise`)."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def load_prompt(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())

@@ -15,6 +15,7 @@ def pictures() -> dict[str, Image.Image]:
     odd = coffee.resize((1277, 719))
     return {
         "small": coffee.resize((96, 64)),
+        "small_flipped": coffee.resize((96, 64)).transpose(Image.Transpose.FLIP_LEFT_RIGHT),
         "small_mask": rectangle(96, 64, (32, 16, 72, 48)),
         "small_mask_off_grid": rectangle(96, 64, (29, 13, 67, 46)),
         "face": cat.crop((120, 30, 370, 290)),
