@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import comfy.conds
-import comfy.latent_formats
 import comfy.model_base
 import comfy.model_detection
 import comfy.model_management as management
@@ -216,7 +214,7 @@ def _refusing_incomplete(name: str, part: str) -> Iterator[None]:
         yield
     except management.OOM_EXCEPTION:
         raise
-    except (LookupError, ArithmeticError, AttributeError, NameError, RuntimeError) as error:
+    except (LookupError, ArithmeticError, NameError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"The {part} of {name} is incomplete or of another kind ({reason}); choose "
