@@ -176,13 +176,7 @@ def test_empty_mask(host: Host, node: str) -> None:
         encode = graph.encode(loader, graph.image("face"))
         last = graph.sample(loader, encode, [picture, 0], [picture, 1])
     else:
-        last = graph.add(
-            "ExemplarCropToMask",
-            image=[picture, 0],
-            mask=[picture, 1],
-            context=2.0,
-            resolution=64,
-        )
+        last = graph.crop([picture, 0], [picture, 1])
     graph.save_image([last, 0])
     message = refusal(host, graph)
     assert_one_sentence(message)
@@ -280,19 +274,7 @@ def test_sampling_without_a_masked_image(host: Host) -> None:
     loader = graph.load("narrow.safetensors")
     encode = graph.encode(loader, graph.image("face"))
     latent = graph.add("EmptyLatentImage", width=64, height=64, batch_size=1)
-    sample = graph.add(
-        "KSampler",
-        model=[loader, 0],
-        positive=[encode, 0],
-        negative=[encode, 1],
-        latent_image=[latent, 0],
-        seed=1,
-        steps=2,
-        cfg=5.0,
-        sampler_name="euler",
-        scheduler="normal",
-        denoise=1.0,
-    )
+    sample = graph.ksampler(loader, encode, [latent, 0], steps=2)
     graph.save_latent([sample, 0])
     message = refusal(host, graph)
     assert_one_sentence(message)
@@ -309,13 +291,7 @@ def test_too_many_steps(host: Host) -> None:
 
 def test_wrong_number_of_painted_images(host: Host) -> None:
     graph = Graph()
-    crop = graph.add(
-        "ExemplarCropToMask",
-        image=graph.image("odd"),
-        mask=graph.masks(["odd_mask", "odd_mask_left"]),
-        context=2.0,
-        resolution=64,
-    )
+    crop = graph.crop(graph.image("odd"), graph.masks(["odd_mask", "odd_mask_left"]))
     paste = graph.add(
         "ExemplarPasteBack",
         region=[crop, 2],
@@ -346,27 +322,12 @@ def test_masked_image_of_another_shape(host: Host) -> None:
     graph = Graph()
     loader = graph.load("narrow.safetensors")
     encode = graph.encode(loader, graph.image("face"))
-    masked = graph.add(
-        "InpaintModelConditioning",
-        positive=[encode, 0],
-        negative=[encode, 1],
-        vae=[loader, 2],
-        pixels=graph.image("small"),
-        mask=graph.masks(["small_mask"]),
-        noise_mask=False,
-    )
-    sample = graph.add(
-        "KSampler",
-        model=[loader, 0],
-        positive=[masked, 0],
-        negative=[masked, 1],
-        latent_image=[graph.add("EmptyLatentImage", width=64, height=64, batch_size=1), 0],
-        seed=1,
+    masked = graph.masked(loader, encode, graph.image("small"), graph.masks(["small_mask"]))
+    sample = graph.ksampler(
+        loader,
+        masked,
+        [graph.add("EmptyLatentImage", width=64, height=64, batch_size=1), 0],
         steps=2,
-        cfg=5.0,
-        sampler_name="euler",
-        scheduler="normal",
-        denoise=1.0,
     )
     graph.save_latent([sample, 0])
     message = refusal(host, graph)

@@ -294,13 +294,7 @@ def test_low_denoise_stays_near_the_original(host: Host) -> None:
         graph = Graph()
         sample = graph.paint(["odd_mask"], denoise=denoise, steps=2, match_color=False)
         loader = next(k for k, v in graph.prompt.items() if v["class_type"] == "LoadExemplarModel")
-        crop = graph.add(
-            "ExemplarCropToMask",
-            image=graph.image("odd"),
-            mask=graph.masks(["odd_mask"]),
-            context=2.0,
-            resolution=64,
-        )
+        crop = graph.crop(graph.image("odd"), graph.masks(["odd_mask"]))
         start = graph.save_latent([graph.add("VAEEncode", pixels=[crop, 0], vae=[loader, 2]), 0])
         end = graph.save_latent([sample, 1])
         run = Run(host, graph)
@@ -331,35 +325,9 @@ def test_stock_ksampler_between_crop_and_paste(host: Host) -> None:
     graph = Graph()
     loader = graph.load("narrow.safetensors")
     encode = graph.encode(loader, graph.image("face"))
-    crop = graph.add(
-        "ExemplarCropToMask",
-        image=graph.image("odd"),
-        mask=graph.masks(["odd_mask"]),
-        context=2.0,
-        resolution=64,
-    )
-    masked = graph.add(
-        "InpaintModelConditioning",
-        positive=[encode, 0],
-        negative=[encode, 1],
-        vae=[loader, 2],
-        pixels=[crop, 0],
-        mask=[crop, 1],
-        noise_mask=True,
-    )
-    latent = graph.add(
-        "KSampler",
-        model=[loader, 0],
-        positive=[masked, 0],
-        negative=[masked, 1],
-        latent_image=[masked, 2],
-        seed=1,
-        steps=3,
-        cfg=5.0,
-        sampler_name="euler",
-        scheduler="normal",
-        denoise=1.0,
-    )
+    crop = graph.crop(graph.image("odd"), graph.masks(["odd_mask"]))
+    masked = graph.masked(loader, encode, [crop, 0], [crop, 1], noise_mask=True)
+    latent = graph.ksampler(loader, masked, [masked, 2], steps=3)
     decoded = graph.add("VAEDecode", samples=[latent, 0], vae=[loader, 2])
     bigger = graph.add("ImageScaleBy", image=[decoded, 0], upscale_method="bicubic", scale_by=2.0)
     paste = graph.add(
@@ -416,28 +384,8 @@ def test_inputs_are_not_changed(host: Host) -> None:
         if with_ours:
             painted = graph.sample(loader, encode, image, mask, seed=77)
             graph.save_image([painted, 0])
-        masked = graph.add(
-            "InpaintModelConditioning",
-            positive=[encode, 0],
-            negative=[encode, 1],
-            vae=[loader, 2],
-            pixels=image,
-            mask=mask,
-            noise_mask=True,
-        )
-        latent = graph.add(
-            "KSampler",
-            model=[loader, 0],
-            positive=[masked, 0],
-            negative=[masked, 1],
-            latent_image=[masked, 2],
-            seed=78,
-            steps=2,
-            cfg=5.0,
-            sampler_name="euler",
-            scheduler="normal",
-            denoise=1.0,
-        )
+        masked = graph.masked(loader, encode, image, mask, noise_mask=True)
+        latent = graph.ksampler(loader, masked, [masked, 2], steps=2)
         saved = graph.save_latent([latent, 0])
         return Run(host, graph).latent(saved)
 

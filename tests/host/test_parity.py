@@ -57,13 +57,19 @@ def difference(result: Tensor, expected: Tensor) -> float:
     return float((result - expected).norm() / expected.norm())
 
 
-def sampler_node(model: str) -> Graph:
+def latent(host: Host, graph: Graph) -> Tensor:
+    """What the graph's last node saved."""
+    return Run(host, graph).latent(list(graph.prompt)[-1])
+
+
+def sampler_node(model: str, mask: str = "small_mask", exemplar: str = "face") -> Graph:
     graph = Graph()
     # resolution 78 is √(64·96), at which the picture keeps its size
     sample = graph.paint(
-        ["small_mask"],
+        [mask],
         model=model,
         image="small",
+        exemplars=(exemplar,),
         region="whole image",
         resolution=78,
         seed=SEED,
@@ -77,15 +83,7 @@ def stock_graph(model: str, mask: str = "small_mask") -> Graph:
     graph = Graph()
     loader = graph.load(model)
     encode = graph.encode(loader, graph.image("face"))
-    masked = graph.add(
-        "InpaintModelConditioning",
-        positive=[encode, 0],
-        negative=[encode, 1],
-        vae=[loader, 2],
-        pixels=graph.image("small"),
-        mask=graph.masks([mask]),
-        noise_mask=False,
-    )
+    masked = graph.masked(loader, encode, graph.image("small"), graph.masks([mask]))
     reference = graph.add(
         "ExemplarReferenceSampler", model=[loader, 0], algorithm="plms", steps=STEPS, denoise=1.0
     )
@@ -122,47 +120,28 @@ def test_latents_equal_diffusers(
         path = host.folder / "models" / "diffusers" / name
     if write is not None and not path.exists():
         write(path, models[shape])
-    graph = route(name)
-    result = Run(host, graph).latent(list(graph.prompt)[-1])
+    result = latent(host, route(name))
     assert difference(result, expected[shape]) < 1e-5  # measured: 1.1e-6
     if write is not None and route is stock_graph:  # the last use of the file
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def test_parity_is_sensitive(host: Host, expected: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("change", [{"exemplar": "paw"}, {"mask": "small_mask_off_grid"}])
+def test_parity_is_sensitive(
+    host: Host, expected: dict[str, Tensor], change: dict[str, str]
+) -> None:
     """The comparison would notice another exemplar and another mask."""
-    for change in ({"exemplars": ("paw",)}, {"masks": ["small_mask_off_grid"]}):
-        graph = Graph()
-        arguments = {"masks": ["small_mask"], "exemplars": ("face",)} | change
-        sample = graph.paint(
-            arguments["masks"],
-            exemplars=arguments["exemplars"],
-            image="small",
-            region="whole image",
-            resolution=78,
-            seed=SEED,
-            steps=STEPS,
-        )
-        saved = graph.save_latent([sample, 1])
-        assert difference(Run(host, graph).latent(saved), expected["narrow"]) > 1e-3
+    result = latent(host, sampler_node("narrow.safetensors", **change))
+    assert difference(result, expected["narrow"]) > 1e-3
 
 
 def test_both_routes_agree_off_the_latent_grid(host: Host) -> None:
     """Soft keep-mask values at the edges survive in the node and in the stock graph alike."""
-    stock = stock_graph("narrow.safetensors", "small_mask_off_grid")
-    graph = Graph()
-    sample = graph.paint(
-        ["small_mask_off_grid"],
-        image="small",
-        region="whole image",
-        resolution=78,
-        seed=SEED,
-        steps=STEPS,
+    routes = (sampler_node, stock_graph)
+    ours, stock = (
+        latent(host, route("narrow.safetensors", mask="small_mask_off_grid")) for route in routes
     )
-    saved = graph.save_latent([sample, 1])
-    result = Run(host, graph).latent(saved)
-    other = Run(host, stock).latent(list(stock.prompt)[-1])
-    assert difference(result, other) < 1e-6
+    assert difference(ours, stock) < 1e-6
 
 
 def test_full_decode_equals_stock_decode(host: Host) -> None:

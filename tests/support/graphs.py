@@ -82,6 +82,40 @@ class Graph:
         encode = self.encode(loader, self.images(list(exemplars)))
         return self.sample(loader, encode, self.image(image), self.masks(masks), **changes)
 
+    def crop(self, image: Link, mask: Link) -> str:
+        """The region around the mask, small."""
+        return self.add("ExemplarCropToMask", image=image, mask=mask, context=2.0, resolution=64)
+
+    def masked(
+        self, loader: str, encode: str, image: Link, mask: Link, noise_mask: bool = False
+    ) -> str:
+        """The host's own node for inpainting models."""
+        return self.add(
+            "InpaintModelConditioning",
+            positive=[encode, 0],
+            negative=[encode, 1],
+            vae=[loader, 2],
+            pixels=image,
+            mask=mask,
+            noise_mask=noise_mask,
+        )
+
+    def ksampler(self, loader: str, conditioning: str, latent: Link, steps: int = 2) -> str:
+        """The host's own sampler."""
+        return self.add(
+            "KSampler",
+            model=[loader, 0],
+            positive=[conditioning, 0],
+            negative=[conditioning, 1],
+            latent_image=latent,
+            seed=1,
+            steps=steps,
+            cfg=5.0,
+            sampler_name="euler",
+            scheduler="normal",
+            denoise=1.0,
+        )
+
     def save_image(self, link: Link) -> str:
         return self.add("SaveImage", images=link, filename_prefix="test")
 
