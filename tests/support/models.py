@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,22 +124,37 @@ def write_safetensors(path: Path, model: RandomModel, without: str | None = None
 
 
 def write_lightning(path: Path, model: RandomModel) -> None:
-    """The original layout as pytorch-lightning pickles it, buffers and old tower keys included."""
+    """The original layout as pytorch-lightning 1.4 pickles it.
+
+    With schedule buffers, the tower's position ids of old, and a callback's state under the class
+    of the callback, which a reader has to take without having pytorch-lightning.
+    """
     state: dict[str, Any] = dict(model.components.to_original())
     state["betas"] = torch.linspace(0.00085, 0.012, 1000)
     position_ids = "cond_stage_model.transformer.vision_model.embeddings.position_ids"
     state[position_ids] = torch.arange(50)[None]
-    torch.save(
-        {
-            "epoch": 39,
-            "global_step": 297_000,
-            "pytorch-lightning_version": "1.4.2",
-            "state_dict": state,
-            "callbacks": {},
-            "lr_schedulers": [],
-        },
-        path,
-    )
+    home = "pytorch_lightning.callbacks.model_checkpoint"
+    packages = [home.rsplit(".", depth)[0] for depth in range(3)]
+    callback = type("ModelCheckpoint", (), {"__module__": home})
+    modules = {name: types.ModuleType(name) for name in packages}
+    modules[home].ModelCheckpoint = callback  # type: ignore[attr-defined]
+    sys.modules.update(modules)
+    try:
+        torch.save(
+            {
+                "epoch": 39,
+                "global_step": 297_000,
+                "pytorch-lightning_version": "1.4.2",
+                "state_dict": state,
+                "callbacks": {callback: {"best_model_path": "", "current_score": 0.1}},
+                "optimizer_states": [],
+                "lr_schedulers": [],
+            },
+            path,
+        )
+    finally:
+        for name in modules:
+            del sys.modules[name]
 
 
 def write_diffusers(folder: Path, model: RandomModel, old_tower_names: bool = False) -> None:
