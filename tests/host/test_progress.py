@@ -35,7 +35,7 @@ def test_interrupt_stops_within_one_step_and_the_next_prompt_runs(host: Host, sa
     sample = graph.paint(
         ["odd_mask"],
         model="wide.safetensors",
-        resolution=160,
+        resolution=256,
         steps=100,
         sampler_name=sampler,
         seed=102,
