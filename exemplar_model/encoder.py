@@ -181,19 +181,15 @@ def empty_encoder(config: EncoderConfig, dtype: torch.dtype) -> ExemplarEncoder:
     return encoder
 
 
-def tower_prefix(encoder: nn.Module) -> str:
-    """Prefix of the tower's tensors: transformers before 5 puts `vision_model.` in between."""
-    tower = encoder.get_submodule("clip_vision")
-    return f"{TOWER}vision_model." if "vision_model" in dict(tower.named_children()) else TOWER
-
-
 def load_encoder(encoder: ExemplarEncoder, state_dict: Mapping[str, Tensor]) -> None:
     """Load tensors named `clip_vision.embeddings…`, whatever the installed transformers calls them.
 
     Raises:
         RuntimeError: a tensor is missing, left over or of another shape.
     """
-    prefix = tower_prefix(encoder)
+    # transformers before 5 has a module `vision_model` in between
+    nested = hasattr(encoder.clip_vision, "vision_model")
+    prefix = f"{TOWER}vision_model." if nested else TOWER
     encoder.load_state_dict(
         {
             prefix + name.removeprefix(TOWER) if name.startswith(TOWER) else name: tensor

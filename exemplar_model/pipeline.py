@@ -75,41 +75,44 @@ def paint(
     Raises:
         ValueError: empty mask, counts that cannot be paired, resolution or steps out of range.
     """
-    model = components
     regions = find_regions(
         images,
         masks,
         resolution=resolution,
-        multiple=model.config.factor,
+        multiple=components.config.factor,
         context=context,
         margin=feather,
         exemplars=[len(exemplars)],
     )
     crops, crop_masks = regions.crop()
     B = len(regions)
-    tokens, null = encode(model, exemplars)
+    tokens, null = encode(components, exemplars)
     conditions = torch.cat([null.expand(B, -1, -1), tokens.expand(B, -1, -1)])
 
-    hidden = encode_images(model, masked_image(crops, crop_masks))
-    keep_mask = latent_keep_mask(crop_masks[:, None].to(hidden), (hidden.shape[2], hidden.shape[3]))
-    extra = torch.cat([hidden, keep_mask.to(hidden)], dim=1).repeat(2, 1, 1, 1)  # uncond, cond
-    table = sigma_table().to(hidden.device)
+    masked_image_latents = encode_images(components, masked_image(crops, crop_masks))
+    device, dtype = masked_image_latents.device, masked_image_latents.dtype
+    h, w = masked_image_latents.shape[-2:]
+    keep_mask = latent_keep_mask(crop_masks[:, None], (h, w)).to(masked_image_latents)
+    fixed_channels = torch.cat([masked_image_latents, keep_mask], dim=1).repeat(2, 1, 1, 1)
+    table = sigma_table().to(device)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         timestep = (table - sigma).abs().argmin()
-        scaled = (x / torch.sqrt(1.0 + sigma**2)).to(hidden.dtype).repeat(2, 1, 1, 1)
-        unet_input = torch.cat([scaled, extra], dim=1)
-        output = model.unet(
+        scaled = (x / torch.sqrt(1.0 + sigma**2)).to(dtype).repeat(2, 1, 1, 1)
+        unet_input = torch.cat([scaled, fixed_channels], dim=1)
+        output = components.unet(
             unet_input, timestep, encoder_hidden_states=conditions, return_dict=False
         )
         uncond, cond = cast("Tensor", output[0]).to(x.dtype).chunk(2)
         return x - sigma * (uncond + cfg * (cond - uncond))
 
-    noise = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(seed))
-    sigmas = reference_sigmas(steps).to(hidden.device)
-    x = from_noise(noise.to(hidden.device), sigmas[0])
-    latents = to_latents(SAMPLERS[algorithm](denoise, x, sigmas, callback), sigmas[-1])
-    painted = decode_latents(model, latents).to(regions.images.device)
+    noise = torch.randn(
+        masked_image_latents.shape, generator=torch.Generator().manual_seed(seed)
+    ).to(device)
+    sigmas = reference_sigmas(steps).to(device)
+    x = SAMPLERS[algorithm](denoise, from_noise(noise, sigmas[0]), sigmas, callback)
+    latents = to_latents(x, sigmas[-1])
+    painted = decode_latents(components, latents).to(regions.images.device)
     pictures, pasted = regions.paste(painted, feather, color)
     return Painting(pictures, pasted, latents, painted)
 

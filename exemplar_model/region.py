@@ -117,8 +117,7 @@ class Regions:
         bounds = self.bounds[region]
         picture_height, picture_width = self.images.shape[1:3]
         box = mask_box(bounds.cut(self.masks[region]))
-        if box is None:
-            raise ValueError("The mask of the region is empty.")
+        assert box is not None  # find_regions refuses empty masks
         right, bottom = box.x + box.width, box.y + box.height
         room = (
             (box.x, bounds.x > 0),

@@ -292,8 +292,8 @@ def test_feather_ends_within_the_region() -> None:
     torch.testing.assert_close(result[0, ..., 0], weight[0], rtol=0, atol=1e-6)
 
 
-def test_pictures_masks_and_patches_may_lie_on_different_devices() -> None:
-    """As under a host that keeps its results on the GPU; the meta device stands for it."""
+def test_patches_are_brought_to_the_device_of_the_picture() -> None:
+    """A host may keep its results on the GPU; the meta device stands for it."""
     image, mask = torch.rand(1, 64, 64, 3), rectangle(64, 64, (20, 40, 20, 40))
     regions = find_regions(image, mask, **PLAN)
     with pytest.raises(NotImplementedError, match="meta"):  # the copy itself, not a mixed device
