@@ -157,10 +157,17 @@ class ExemplarEncoder(nn.Module):
         Returns:
             Context [B, 1, context_dim] in the dtype of the weights.
         """
+        return self.project(self.class_token(view))
+
+    def class_token(self, view: Tensor) -> Tensor:
+        """What the tower says of views [B, 3, S, S] in [0, 1]: [B, D], frozen in training."""
         mean, std = view.new_tensor(CLIP_MEAN), view.new_tensor(CLIP_STD)
         pixels = (view - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-        pixels = pixels.to(self.proj_out.weight.dtype)
-        class_token = self.clip_vision(pixel_values=pixels).pooler_output  # [B, D]
+        pixels = pixels.to(self.clip_vision.dtype)
+        return self.clip_vision(pixel_values=pixels).pooler_output
+
+    def project(self, class_token: Tensor) -> Tensor:
+        """Class tokens [B, D] → context [B, 1, context_dim], by the parts that are trained."""
         return self.proj_out(self.final_ln(self.mapper(class_token[:, None])))
 
 

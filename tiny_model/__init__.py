@@ -1,0 +1,1 @@
+"""The recipe of `exemplar-tiny.safetensors`: its pictures from packages, its three stages."""
