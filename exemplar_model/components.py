@@ -37,6 +37,8 @@ from .key_maps import (
 class ModelConfig:
     """Sizes of a whole model; the defaults are those of the published one."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - where a configuration file gives them
+
     unet_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     unet_layers: int = 2
     unet_heads: int = UNET_HEADS
@@ -88,30 +90,7 @@ class Components:
     @classmethod
     def random(cls, config: ModelConfig) -> Components:
         """Fresh weights, drawn from PyTorch's global generator."""
-        levels = len(config.unet_channels)
-        stages = len(config.autoencoder_channels)
-        # diffusers annotates the autoencoder's tuples as having one element
-        widths: Any = config.autoencoder_channels
-        down: Any = ("DownEncoderBlock2D",) * stages
-        up: Any = ("UpDecoderBlock2D",) * stages
-        unet = UNet2DConditionModel(
-            in_channels=UNET_CHANNELS,
-            out_channels=LATENT_CHANNELS,
-            block_out_channels=config.unet_channels,
-            layers_per_block=config.unet_layers,
-            cross_attention_dim=config.encoder.context_dim,
-            attention_head_dim=config.unet_heads,  # diffusers' name for the number of heads
-            down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
-            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
-        )
-        autoencoder = AutoencoderKL(
-            block_out_channels=widths,
-            layers_per_block=config.autoencoder_layers,
-            latent_channels=LATENT_CHANNELS,
-            scaling_factor=LATENT_SCALE,
-            down_block_types=down,
-            up_block_types=up,
-        )
+        unet, autoencoder = new_unet(config), new_autoencoder(config)
         encoder = ExemplarEncoder(config.encoder)
         return cls(config, unet.eval(), autoencoder.eval(), encoder.eval())
 
@@ -137,6 +116,38 @@ class Components:
             **{AUTOENCODER_PREFIX + key: tensor for key, tensor in autoencoder.items()},
             **encoder_to_original(self.encoder.state_dict()),
         }
+
+
+def new_unet(config: ModelConfig) -> UNet2DConditionModel:
+    """A UNet with random weights."""
+    levels = len(config.unet_channels)
+    return UNet2DConditionModel(
+        in_channels=UNET_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=config.unet_channels,
+        layers_per_block=config.unet_layers,
+        cross_attention_dim=config.encoder.context_dim,
+        attention_head_dim=config.unet_heads,  # diffusers' name for the number of heads
+        down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
+    )
+
+
+def new_autoencoder(config: ModelConfig) -> AutoencoderKL:
+    """An autoencoder with random weights."""
+    stages = len(config.autoencoder_channels)
+    # diffusers annotates these tuples as having one element
+    widths: Any = config.autoencoder_channels
+    down: Any = ("DownEncoderBlock2D",) * stages
+    up: Any = ("UpDecoderBlock2D",) * stages
+    return AutoencoderKL(
+        block_out_channels=widths,
+        layers_per_block=config.autoencoder_layers,
+        latent_channels=LATENT_CHANNELS,
+        scaling_factor=LATENT_SCALE,
+        down_block_types=down,
+        up_block_types=up,
+    )
 
 
 def _load(

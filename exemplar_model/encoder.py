@@ -19,6 +19,8 @@ TOWER = "clip_vision."
 class EncoderConfig:
     """Sizes of an `ExemplarEncoder`; the defaults are those of the published model."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - where a configuration file gives them
+
     vision_width: int = 1024
     vision_layers: int = 24
     vision_heads: int = 16

@@ -1,0 +1,78 @@
+"""Checkpoints of a run: written whole or not at all, the last few kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from accelerate import Accelerator
+
+STATE = "progress.json"
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: updates done.
+        sums, count: scalars since they were last logged, so that a resumed curve has no seam.
+        skipped: pictures left out so far, with the reason.
+    """
+
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict[str, float])
+    count: int = 0
+    skipped: list[str] = field(default_factory=list[str])
+
+
+class Checkpoints:
+    """The folder of a run's checkpoints, `step-00001000` and so on."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def complete(self) -> list[Path]:
+        """Finished checkpoints, the newest last."""
+        return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
+
+    def save(self, accelerator: Accelerator, progress: Progress) -> None:
+        """Write everything under another name, then rename; called by every process."""
+        target = self.folder / f"step-{progress.step:08d}"
+        if target.is_dir():
+            return
+        unfinished = self.folder / f"unfinished-{progress.step:08d}"
+        if accelerator.is_main_process:
+            for leftover in self.folder.glob("unfinished-*"):
+                shutil.rmtree(leftover)
+            unfinished.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(unfinished))
+        accelerator.wait_for_everyone()  # a load right after would race (files of other processes)
+        if accelerator.is_main_process:
+            (unfinished / STATE).write_text(json.dumps(asdict(progress)))
+            _flush_to_disk(unfinished)
+            unfinished.rename(target)
+            for old in self.complete()[: -self.keep]:
+                shutil.rmtree(old)
+        accelerator.wait_for_everyone()
+
+    def resume(self, accelerator: Accelerator) -> Progress:
+        """Load the newest checkpoint, if there is one; called by every process."""
+        found = self.complete()
+        if not found:
+            return Progress()
+        accelerator.load_state(str(found[-1]))
+        return Progress(**json.loads((found[-1] / STATE).read_text()))
+
+
+def _flush_to_disk(folder: Path) -> None:
+    """After a power cut the new name must not point at empty files."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
