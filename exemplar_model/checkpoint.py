@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -121,6 +122,22 @@ def read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 
+def read_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
+    """Tensors of a safetensors file or of a pickle, which may hold tensors only.
+
+    Raises:
+        CheckpointError: unreadable, or a pickle that carries code.
+    """
+    return _read(path, _read_any)
+
+
+def _read_any(path: Path) -> tuple[Any, Mapping[str, str]]:
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return content.get("state_dict", content), {}
+
+
 def read_checkpoint(path: Path, read_file: ReadFile = read_safetensors) -> Checkpoint:
     """Read a model from the original `.ckpt` or `.safetensors`, or from a diffusers folder.
 
@@ -140,7 +157,7 @@ def read_checkpoint(path: Path, read_file: ReadFile = read_safetensors) -> Check
     return checkpoint
 
 
-def _read(path: Path, read_file: ReadFile) -> tuple[StateDict, Mapping[str, str]]:
+def _read(path: Path, read_file: ReadFile) -> tuple[StateDict, dict[str, str]]:
     try:
         content, metadata = read_file(path)
     except (MemoryError, PermissionError):
@@ -157,7 +174,7 @@ def _read(path: Path, read_file: ReadFile) -> tuple[StateDict, Mapping[str, str]
         raise CheckpointError(
             f"{path.name} holds no weights; the official file is {OFFICIAL_MODEL}."
         )
-    return tensors, metadata
+    return tensors, dict(metadata)
 
 
 def _from_original(
@@ -215,7 +232,7 @@ def _from_folder(path: Path, read_file: ReadFile) -> Checkpoint:
             f"{', '.join(f'{folder}/' for folder in absent)}; download the whole repository."
         )
     unet, autoencoder, encoder = (
-        _read(_component_file(path / folder), read_file)[0] for folder in FOLDERS
+        _read(component_file(path / folder), read_file)[0] for folder in FOLDERS
     )
     try:
         unet_config = _component_config(path / "unet")
@@ -236,7 +253,12 @@ def _from_folder(path: Path, read_file: ReadFile) -> Checkpoint:
         ) from error
 
 
-def _component_file(folder: Path) -> Path:
+def component_file(folder: Path) -> Path:
+    """The weights in a folder of diffusers or transformers, full precision first.
+
+    Raises:
+        CheckpointError: there are none.
+    """
     for pattern in ("*model.safetensors", "*model.fp16.safetensors", "*model.bin"):
         if files := sorted(folder.glob(pattern)):
             return files[0]

@@ -102,8 +102,8 @@ class Components:
             ValueError, RuntimeError: a tensor is missing, left over or of another shape.
         """
         components = cls.random(ModelConfig.from_checkpoint(checkpoint))
-        _load(components.unet, checkpoint.unet, unet_names)
-        _load(components.autoencoder, checkpoint.autoencoder, autoencoder_names)
+        load_original(components.unet, checkpoint.unet, unet_names)
+        load_original(components.autoencoder, checkpoint.autoencoder, autoencoder_names)
         load_encoder(components.encoder, checkpoint.encoder)
         return components
 
@@ -150,12 +150,16 @@ def new_autoencoder(config: ModelConfig) -> AutoencoderKL:
     )
 
 
-def _load(
+def load_original(
     module: nn.Module,
     original: Mapping[str, Tensor],
     names: Callable[[Mapping[str, Tensor]], Mapping[str, str]],
 ) -> None:
-    """Load tensors of the original layout into a module of diffusers."""
+    """Load tensors of the original layout into a module of diffusers.
+
+    Raises:
+        ValueError, RuntimeError: a tensor is missing, left over or of another shape.
+    """
     state = module.state_dict()
     prefixes = names(state)
     sources = {key: original_name(key, prefixes) for key in state}

@@ -196,12 +196,28 @@ def load_encoder(encoder: ExemplarEncoder, state_dict: Mapping[str, Tensor]) -> 
     Raises:
         RuntimeError: a tensor is missing, left over or of another shape.
     """
-    # transformers before 5 has a module `vision_model` in between
-    nested = hasattr(encoder.clip_vision, "vision_model")
-    prefix = f"{TOWER}vision_model." if nested else TOWER
+    prefix = _tower_prefix(encoder)
     encoder.load_state_dict(
         {
             prefix + name.removeprefix(TOWER) if name.startswith(TOWER) else name: tensor
             for name, tensor in state_dict.items()
         }
     )
+
+
+def load_tower(encoder: ExemplarEncoder, tower: Mapping[str, Tensor]) -> None:
+    """Load the tower alone, from tensors named `clip_vision.embeddings…`.
+
+    Raises:
+        RuntimeError: a tensor is missing, left over or of another shape.
+    """
+    inner = _tower_prefix(encoder).removeprefix(TOWER)
+    encoder.clip_vision.load_state_dict(
+        {inner + name.removeprefix(TOWER): tensor for name, tensor in tower.items()}
+    )
+
+
+def _tower_prefix(encoder: ExemplarEncoder) -> str:
+    # transformers before 5 has a module `vision_model` in between
+    nested = hasattr(encoder.clip_vision, "vision_model")
+    return f"{TOWER}vision_model." if nested else TOWER

@@ -133,6 +133,10 @@ class ExemplarDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.source)
 
+    def fingerprint(self) -> str:
+        """Changes when the pictures do."""
+        return self.source.fingerprint()
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """The sample of (epoch, index), with `skipped`, the reasons for what was left out."""
         epoch, index = key

@@ -137,7 +137,7 @@ def export(stage: Stage, dataset: ExemplarDataset, progress: Progress, path: Pat
     metadata |= {
         "config": config.model_dump_json(),
         "step": str(progress.step),
-        "data": dataset.source.fingerprint(),
+        "data": dataset.fingerprint(),
     }
     unfinished = path.with_suffix(".unfinished")
     tensors = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in weights.items()}
