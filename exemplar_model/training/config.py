@@ -172,6 +172,8 @@ class TrainConfig(Section):
     """Samples per process and forward pass; the rest of `batch` is accumulated."""
     workers: int = Field(4, ge=0)
     """Data loading processes per training process."""
+    keep_samples: bool = False
+    """Make each sample once and keep it in memory, for small models; takes `workers: 0`."""
     seed: int = 23
     """Every random number follows from it, the update and the sample."""
 

@@ -24,6 +24,8 @@ from .pictures import Picture, Pixels, Source, UnreadablePictureError
 Sample = dict[str, Any]
 MOST_SKIPPED = 100
 """So many unreadable pictures in a row mean that the whole folder is wrong."""
+PICTURE_RANGES = {"image": -1.0, "keep_mask": 0.0, "exemplar": 0.0, "object": 0.0}
+"""Least value of each picture of a sample; the greatest is 1."""
 GREY = 0.5
 """What surrounds an object that is shown alone."""
 
@@ -155,6 +157,43 @@ class ExemplarDataset(Dataset[Sample]):
             f"{MOST_SKIPPED} pictures in a row cannot be used, the last because {skipped[-1]}; "
             "check the paths under `data`."
         )
+
+
+class KeptDataset(Dataset[Sample]):
+    """Makes each sample once and keeps its pictures in memory, in 8 bit; noise is always fresh.
+
+    For small models, which would wait for their data: 0.25 MB for each sample of 128² pixels.
+    """
+
+    def __init__(self, dataset: ExemplarDataset) -> None:
+        self.dataset = dataset
+        self.kept: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def fingerprint(self) -> str:
+        """Changes when the pictures do."""
+        return self.dataset.fingerprint()
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """The sample of (0, index), with the noise of (epoch, index)."""
+        epoch, index = key
+        skipped: list[str] = []
+        if index not in self.kept:
+            sample = self.dataset[0, index]
+            skipped = sample["skipped"]
+            self.kept[index] = {
+                name: (sample[name].clamp(low, 1.0).sub(low) / (1.0 - low) * 255).round().byte()
+                for name, low in PICTURE_RANGES.items()
+                if name in sample
+            }
+        pictures = {
+            name: tensor.float() / 255 * (1.0 - PICTURE_RANGES[name]) + PICTURE_RANGES[name]
+            for name, tensor in self.kept[index].items()
+        }
+        noise = draw_noise(self.dataset.seed, epoch, index, self.dataset.latent_side)
+        return {**pictures, **noise, "skipped": skipped}
 
 
 def collate(samples: list[Sample]) -> Sample:

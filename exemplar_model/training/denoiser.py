@@ -82,15 +82,16 @@ class DenoiserStage(Stage):
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
         self.components = starting_components(config)
-        frozen_dtype = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-        self.autoencoder = self.components.autoencoder.requires_grad_(False)
-        self.autoencoder.to(device, frozen_dtype[config.precision])
+        self.autoencoder = self.components.autoencoder.requires_grad_(False).to(device)
         self.tower = self.components.encoder.clip_vision.requires_grad_(False).eval()
         unet = self.components.unet
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         self.module = ConditionedUNet(unet, self.components.encoder).to(device).train()
-        self.tower.to(device, frozen_dtype[config.precision])
+        if config.precision != "no":  # nothing is learned by what is frozen: no need for fp32
+            frozen_dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[config.precision]
+            self.autoencoder.to(frozen_dtype)
+            self.tower.to(frozen_dtype)
         self.alphas = alphas_cumprod().float().to(device)
 
     @torch.no_grad()

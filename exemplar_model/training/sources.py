@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from .config import CutoutData, Data, GeneratedData, TrainConfig
-from .dataset import ExemplarDataset, SampleMaker
+from .config import CutoutData, Data, EncodedData, GeneratedData, TrainConfig
+from .dataset import ExemplarDataset, KeptDataset, SampleMaker
+from .encoded import EncodedDataset
 from .pictures import Source
 from .synthetic import Cutouts, Shapes
 
 
-def open_dataset(config: TrainConfig, data: Data) -> ExemplarDataset:
+AnyDataset = ExemplarDataset | KeptDataset | EncodedDataset
+
+
+def open_dataset(config: TrainConfig, data: Data) -> AnyDataset:
     """The dataset of a section, with samples as the run wants them."""
+    latent_side = config.resolution // config.model.factor
+    if isinstance(data, EncodedData):
+        return EncodedDataset(data, config.seed, latent_side)
     view_size = config.model.encoder.image_size
     maker = SampleMaker(config.augmentation, config.resolution, view_size)
-    latent_side = config.resolution // config.model.factor
-    return ExemplarDataset(open_source(data), maker, config.seed, latent_side)
+    dataset = ExemplarDataset(open_source(data), maker, config.seed, latent_side)
+    return KeptDataset(dataset) if config.keep_samples else dataset
 
 
 def open_source(data: Data) -> Source:

@@ -60,6 +60,7 @@ class TowerStage(Stage):
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
         self.encoder = ExemplarEncoder(config.model.encoder).to(device)
+        prepare_to_learn(self.encoder)
         self.module = Drawing(self.encoder).to(device)
 
     def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
@@ -92,6 +93,20 @@ class TowerStage(Stage):
             {k: v for k, v in self.encoder.state_dict().items() if k.startswith(TOWER)}
         )
         return original, self.config.model.hints
+
+
+def prepare_to_learn(encoder: ExemplarEncoder) -> None:
+    """Start the tower with positions as large as contents, and wider linear layers.
+
+    CLIP's own start (positions 50 times smaller than patches) suits its 13 billion samples; with
+    some hundred thousand the class token would hardly learn where colours are.
+    """
+    for module in encoder.clip_vision.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+    for name, parameter in encoder.clip_vision.named_parameters():
+        if name.endswith("position_embedding.weight"):
+            nn.init.normal_(parameter)
 
 
 def _target(batch: Sample) -> Tensor:
