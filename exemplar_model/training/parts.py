@@ -24,7 +24,8 @@ from ..key_maps import autoencoder_names, unet_names
 from .config import ConfigError, TrainConfig
 
 STEM = "input_blocks.0.0.weight"
-TOWER_PREFIXES = ("cond_stage_model.transformer.vision_model.", "vision_model.")
+TOWER_PREFIXES = ("cond_stage_model.transformer.vision_model.", "vision_model.", "")
+"""Of our files, of a CLIP model, and of a vision tower that transformers 5 saved."""
 
 
 def starting_components(config: TrainConfig) -> Components:
@@ -85,13 +86,12 @@ def read_tower(path: Path) -> dict[str, Tensor]:
     """
     weights = read_weights(component_file(path) if path.is_dir() else path)[0]
     for prefix in TOWER_PREFIXES:
-        tower = {
-            TOWER + key.removeprefix(prefix): tensor
-            for key, tensor in weights.items()
-            if key.startswith(prefix) and not key.endswith(".position_ids")
-        }
-        if tower:
-            return tower
+        if f"{prefix}embeddings.class_embedding" in weights:
+            return {
+                TOWER + key.removeprefix(prefix): tensor
+                for key, tensor in weights.items()
+                if key.startswith(prefix) and not key.endswith(".position_ids")
+            }
     raise CheckpointError(f"{path.name} has no CLIP vision tower (vision_model.*).")
 
 

@@ -1,0 +1,181 @@
+"""The training loop: resuming, faults, several processes, and what is left at the end."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+
+from exemplar_model.checkpoint import read_checkpoint
+from exemplar_model.components import Components
+from exemplar_model.training.config import ConfigError
+from exemplar_model.training.engine import learning_rate, train
+from tests.support.training import (
+    ROOT,
+    environment,
+    logged,
+    run,
+    small_config,
+    train_command,
+    weights,
+)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    run(train_command(out))
+    return out
+
+
+def equal_weights(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def start(out, *overrides):
+    return subprocess.Popen(
+        train_command(out, *overrides),
+        env=environment(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.001)
+
+
+def test_the_end_of_a_run_leaves_a_model_that_opens(uninterrupted):
+    components = Components.from_checkpoint(read_checkpoint(uninterrupted / "model.safetensors"))
+    assert components.config.unet_channels == (32, 32)
+    assert {t.dtype for t in weights(uninterrupted).values()} == {torch.float16}
+
+
+def test_the_last_checkpoints_are_kept(uninterrupted):
+    kept = sorted(path.name for path in (uninterrupted / "checkpoints").iterdir())
+    assert kept == ["step-00000003", "step-00000006", "step-00000008"]
+
+
+def test_running_again_changes_nothing(uninterrupted):
+    before = weights(uninterrupted)
+    run(train_command(uninterrupted))
+    assert equal_weights(weights(uninterrupted), before)
+
+
+def test_kill_in_the_middle_resumes_with_the_same_curve(uninterrupted, tmp_path):
+    out = tmp_path / "run"
+    process = start(out)
+    wait_for((out / "checkpoints" / "step-00000003").is_dir, process)
+    process.kill()
+    process.wait()
+    run(train_command(out))
+    assert logged(out, "train/loss") == logged(uninterrupted, "train/loss")
+    assert equal_weights(weights(out), weights(uninterrupted))
+
+
+def test_kill_while_a_checkpoint_is_written_resumes_with_the_same_curve(uninterrupted, tmp_path):
+    out = tmp_path / "run"
+    process = start(out)
+    unfinished = out / "checkpoints" / "unfinished-00000003"
+    finished = out / "checkpoints" / "step-00000003"
+    wait_for(lambda: unfinished.is_dir() or finished.is_dir(), process)
+    process.kill()
+    process.wait()
+    if finished.is_dir():  # the write was faster than the eye: take away what it wrote last
+        finished.rename(unfinished)
+        (unfinished / "progress.json").unlink()
+    run(train_command(out))
+    assert not unfinished.exists()
+    assert logged(out, "train/loss") == logged(uninterrupted, "train/loss")
+    assert equal_weights(weights(out), weights(uninterrupted))
+
+
+def test_sigterm_saves_and_exits(uninterrupted, tmp_path):
+    out = tmp_path / "run"
+    process = start(out, "checkpoint_every=1000", "steps=100000")
+    wait_for((out / "log").is_dir, process)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    (saved,) = (out / "checkpoints").iterdir()
+    step = int(saved.name.removeprefix("step-"))
+    assert f"Stopped at update {step}" in output
+    assert not (out / "model.safetensors").exists()
+    assert f"Going on from update {step}" in run(train_command(out, f"steps={step + 1}"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="gloo over torchrun is tested on Linux")
+def test_two_processes_train_as_one_does(uninterrupted, tmp_path):
+    out = tmp_path / "run"
+    run(train_command(out, processes=2))
+    one, two = logged(uninterrupted, "train/loss"), logged(out, "train/loss")
+    assert one.keys() == two.keys()
+    for step in one:
+        assert two[step] == pytest.approx(one[step], rel=1e-4)
+    assert logged(out, "train/learning_rate") == logged(uninterrupted, "train/learning_rate")
+    for key, tensor in weights(uninterrupted).items():
+        torch.testing.assert_close(weights(out)[key], tensor, atol=2e-4, rtol=2e-2)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="batch is 4, which 1 process"):
+        train(small_config(tmp_path / "run", "micro_batch=3"))
+
+
+def test_another_configuration_does_not_mix_into_a_run(uninterrupted, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(uninterrupted, out)
+    with pytest.raises(ConfigError, match="another learning_rate"):
+        train(small_config(out, "learning_rate=0.5"))
+
+
+def test_the_loss_falls_on_few_samples(tmp_path):
+    config = small_config(
+        tmp_path, "data.samples=4", "steps=120", "drop=0", "checkpoint_every=1000",
+        "learning_rate=0.003", "keep_samples=true", "micro_batch=4",
+    )  # fmt: skip
+    train(config)
+    curve = logged(tmp_path, "train/loss")
+    assert curve[120] < 0.5 * curve[10]
+
+
+def test_the_running_mean_is_exported(tmp_path):
+    train(small_config(tmp_path / "mean", "ema=0.5"))
+    train(small_config(tmp_path / "last"))
+    mean, last = weights(tmp_path / "mean"), weights(tmp_path / "last")
+    changed = {key for key in mean if not torch.equal(mean[key], last[key])}
+    assert "learnable_vector" in changed
+    assert not any(key.startswith("first_stage_model") for key in changed)
+
+
+def test_validation_logs_losses_and_draws_a_sheet(tmp_path):
+    train(
+        small_config(
+            tmp_path, "validation.data={kind: generated}", "validation.every=8",
+            "validation.samples=4", "validation.sheet=2", "validation.steps=2",
+        )
+    )  # fmt: skip
+    assert set(logged(tmp_path, "validation/gap")) == {8}
+    from PIL import Image
+
+    with Image.open(tmp_path / "sheets" / "step-00000008.png") as sheet:
+        assert sheet.size == (5 * 16, 2 * 16)
+
+
+def test_the_learning_rate_warms_up_and_decays(tmp_path):
+    config = small_config(tmp_path, "steps=110", "warmup=10", "decay=cosine", "learning_rate=1")
+    assert [learning_rate(config, step) for step in (0, 4, 9)] == [0.1, 0.5, 1.0]
+    assert learning_rate(config, 60) == pytest.approx(0.505)
+    assert learning_rate(config, 110) == pytest.approx(0.01)
+    constant = small_config(tmp_path, "steps=110", "warmup=10", "learning_rate=1")
+    assert learning_rate(constant, 109) == 1.0
