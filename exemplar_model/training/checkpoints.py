@@ -64,10 +64,13 @@ class Checkpoints:
     def resume(self, accelerator: Accelerator) -> Progress:
         """Load the newest checkpoint, if there is one; called by every process."""
         found = self.complete()
-        if not found:
-            return Progress()
-        accelerator.load_state(str(found[-1]))
-        return Progress(**json.loads((found[-1] / STATE).read_text()))
+        return load(accelerator, found[-1]) if found else Progress()
+
+
+def load(accelerator: Accelerator, checkpoint: Path) -> Progress:
+    """Load one checkpoint into all that the accelerator prepared."""
+    accelerator.load_state(str(checkpoint))
+    return Progress(**json.loads((checkpoint / STATE).read_text()))
 
 
 def _flush_to_disk(folder: Path) -> None:

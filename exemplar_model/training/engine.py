@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,12 +22,12 @@ from torch.utils.data import DataLoader
 
 from .autoencoder import AutoencoderStage
 from .batches import BatchPlan, StepBatches
-from .checkpoints import Checkpoints, Progress
-from .config import ConfigError, TrainConfig
-from .dataset import ExemplarDataset, Sample, collate
+from .checkpoints import STATE, Checkpoints, Progress, load
+from .config import ConfigError, TrainConfig, load_config
+from .dataset import Sample, collate
 from .denoiser import DenoiserStage
 from .report import Report
-from .sources import open_dataset
+from .sources import AnyDataset, open_dataset
 from .stage import Stage, fixed_batches
 from .tower import TowerStage
 
@@ -57,7 +58,7 @@ def train(config: TrainConfig) -> Path | None:
     Raises:
         ConfigError: the configuration does not fit the data, the processes or the run in `out`.
     """
-    accelerator = Accelerator(mixed_precision=config.precision)
+    accelerator = new_accelerator(config)
     plan = BatchPlan(config.batch, config.micro_batch, accelerator.num_processes)
     accelerator.gradient_accumulation_steps = plan.accumulation
     if accelerator.is_main_process:
@@ -120,6 +121,55 @@ def train(config: TrainConfig) -> Path | None:
     return config.out / "model.safetensors"
 
 
+def new_accelerator(config: TrainConfig) -> Accelerator:
+    """The accelerator of a run, after making sure that it sees every process.
+
+    Raises:
+        ConfigError: the launcher started more processes than accelerate would use, each of which
+            would train for itself.
+    """
+    # without `cpu`, accelerate takes several processes on a machine without GPU for single ones
+    accelerator = Accelerator(
+        mixed_precision=config.precision, cpu=not torch.accelerator.is_available()
+    )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        raise ConfigError(
+            f"The launcher started {started} processes, accelerate sees "
+            f"{accelerator.num_processes}; start them with torchrun."
+        )
+    return accelerator
+
+
+def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
+    """Export any checkpoint of a run.
+
+    Args:
+        run: folder of the run (its newest checkpoint counts), or of one checkpoint.
+        target: safetensors file to write.
+        dtype: "fp16" or "fp32".
+
+    Raises:
+        ConfigError: there is no finished checkpoint.
+    """
+    out = run if (run / "config.yaml").is_file() else run.parent.parent
+    found = Checkpoints(out / "checkpoints", keep=1).complete() if out == run else [run]
+    if not found or not (found[-1] / STATE).is_file():
+        raise ConfigError(f"{run} is neither a run nor one of its finished checkpoints.")
+    config = load_config(str(out / "config.yaml"), [f"export_dtype={dtype}"])
+    accelerator = new_accelerator(config)
+    stage = STAGES[config.stage](config, accelerator.device)
+    trained = [p for p in stage.module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained)
+    ema = EMAModel(trained, decay=config.ema) if config.ema else None
+    accelerator.prepare(stage.module, optimizer)
+    if ema is not None:
+        accelerator.register_for_checkpointing(ema)
+    progress = load(accelerator, found[-1])
+    with _averaged(ema, trained):
+        export(stage, open_dataset(config, config.data), progress, target)
+
+
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Of the update after `step` others: linear warm-up, then constant or cosine."""
     rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
@@ -129,7 +179,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return rate
 
 
-def export(stage: Stage, dataset: ExemplarDataset, progress: Progress, path: Path) -> None:
+def export(stage: Stage, dataset: AnyDataset, progress: Progress, path: Path) -> None:
     """Write the weights under their original names, with what made them, in one rename."""
     weights, metadata = stage.export(dataset)
     config = stage.config
@@ -165,7 +215,7 @@ def _claim_folder(config: TrainConfig) -> None:
 
 def _loader(
     config: TrainConfig,
-    dataset: ExemplarDataset,
+    dataset: AnyDataset,
     plan: BatchPlan,
     accelerator: Accelerator,
     start: int,
@@ -190,7 +240,7 @@ def _loader(
 def _validate(
     stage: Stage,
     module: Any,
-    held_out: ExemplarDataset,
+    held_out: AnyDataset,
     report: Report,
     accelerator: Accelerator,
 ) -> None:

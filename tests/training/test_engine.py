@@ -162,14 +162,14 @@ def test_validation_logs_losses_and_draws_a_sheet(tmp_path):
     train(
         small_config(
             tmp_path, "validation.data={kind: generated}", "validation.every=8",
-            "validation.samples=4", "validation.sheet=2", "validation.steps=2",
+            "validation.samples=4", "validation.sheet=2", "validation.steps=2", "resolution=64",
         )
     )  # fmt: skip
     assert set(logged(tmp_path, "validation/gap")) == {8}
     from PIL import Image
 
     with Image.open(tmp_path / "sheets" / "step-00000008.png") as sheet:
-        assert sheet.size == (5 * 16, 2 * 16)
+        assert sheet.size == (5 * 64, 2 * 64)
 
 
 def test_the_learning_rate_warms_up_and_decays(tmp_path):

@@ -1,0 +1,5 @@
+"""`python -m exemplar_model …`."""
+
+from .cli import main
+
+main()
