@@ -1,4 +1,4 @@
-"""Sessions: `nox -s demo`, `nox -s tests`, `nox -s lint`; one environment and host for all."""
+"""Sessions: `nox -s demo`, `tests`, `lint`, `train_tiny`; one environment and host for all."""
 
 from __future__ import annotations
 
@@ -86,6 +86,13 @@ def tests(session: nox.Session) -> None:
     python = environment(session, host)
     command = [python, "-m", "pytest", *session.posargs]
     session.run(*command, env={"COMFYUI_PATH": str(host)}, external=True)
+
+
+@nox.session
+def train_tiny(session: nox.Session) -> None:
+    """Rebuild the shipped model from its packages: hours on two cores; run again to go on."""
+    python = environment(session, find_host(session))
+    session.run(python, "-m", "tiny_model", external=True)
 
 
 @nox.session

@@ -14,7 +14,7 @@ app = typer.Typer(
 )
 errors = Console(stderr=True)
 
-Config = Annotated[str, typer.Argument(help="YAML file, or a shipped one: openimages_512, smoke, …")]
+Config = Annotated[str, typer.Argument(help="YAML file, or a shipped one, such as smoke")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="key=value, such as steps=20 or data.samples=64")
 ]
@@ -64,8 +64,10 @@ def encode_samples(
     """
     from .training.config import load_config
     from .training.encoded import encode_samples as encode
+    from .training.sources import open_dataset
 
-    encode(load_config(config, overrides or ()), folder)
+    loaded = load_config(config, overrides or ())
+    encode(loaded, open_dataset(loaded, loaded.data), folder)
     if is_main_process():
         typer.echo(f"Encoded: {folder}")
 

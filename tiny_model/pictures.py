@@ -45,18 +45,18 @@ def is_held_out(stem: str) -> bool:
     return int(hashlib.sha1(name.encode()).hexdigest(), 16) % HELD_OUT_SHARE == 0
 
 
-def write_pictures(fluent: Path, noto: Path, clipart: Path, photos: Path, target: Path) -> None:
+def write_pictures(packages: Path, target: Path) -> None:
     """Fill `target` with `{train,held_out}/{objects,backgrounds}`.
 
     Args:
-        fluent, noto, clipart, photos: unpacked packages, searched with their sub-folders.
+        packages: folder with `fluent`, `noto`, `clipart` and `photos`, as unpacked.
         target: a folder, made anew; `counts.json` in it is written last, when all is complete.
     """
     counts: Counter[str] = Counter()
     for name, files in (
-        ("fluent", emoji(fluent, "*.webp")),
-        ("noto", emoji(noto, "*.png")),
-        ("clipart", sorted(clipart.rglob("*.png"))),
+        ("fluent", emoji(packages / "fluent", "*.webp")),
+        ("noto", emoji(packages / "noto", "*.png")),
+        ("clipart", sorted((packages / "clipart").rglob("*.png"))),
     ):
         seen: set[str] = set()
         for file in files:
@@ -76,7 +76,7 @@ def write_pictures(fluent: Path, noto: Path, clipart: Path, photos: Path, target
         folder = target / part / "backgrounds"
         folder.mkdir(parents=True, exist_ok=True)
         for photo in names:
-            picture = Image.open(next(photos.rglob(photo))).convert("RGB")
+            picture = Image.open(next((packages / "photos").rglob(photo))).convert("RGB")
             picture.save(folder / f"{Path(photo).stem}.png")
             counts[f"{part} photos"] += 1
     (target / "counts.json").write_text(json.dumps(counts, indent=2) + "\n")
@@ -119,6 +119,6 @@ def cut_out(file: Path) -> Image.Image | None:
         return None
     colours = pixels[solid][:, :3]
     saturation = (colours.max(1) - colours.min(1)).mean()
-    if saturation < 12 and colours.std() > 70 or saturation < 3:
+    if (saturation < 12 and colours.std() > 70) or saturation < 3:
         return None
     return picture

@@ -44,7 +44,9 @@ class ExemplarTransform:
         if np.array_equal(self.matrix, np.eye(3)):
             return picture
         # grid_sample wants, for each output pixel, where to read, in [-1, 1] between pixel centres
-        to_pixels = np.array([[(S - 1) / 2, 0, (S - 1) / 2], [0, (S - 1) / 2, (S - 1) / 2], [0, 0, 1]])
+        to_pixels = np.array(
+            [[(S - 1) / 2, 0, (S - 1) / 2], [0, (S - 1) / 2, (S - 1) / 2], [0, 0, 1]]
+        )
         theta = np.linalg.inv(to_pixels) @ np.linalg.inv(self.matrix) @ to_pixels
         grid = F.affine_grid(
             torch.from_numpy(theta[None, :2]).to(picture), [1, 1, S, S], align_corners=True
@@ -88,4 +90,5 @@ def affine_jitter(shift: float, size: int, rng: np.random.Generator) -> Matrix:
     source = np.concatenate([middle + offsets, np.ones((3, 1))], axis=1)  # [3 points, (x, y, 1)]
     target = source.copy()
     target[:, :2] += rng.uniform(-shift, shift, (3, 2))
-    return np.linalg.solve(source, target).T  # source @ matrix.T = target
+    matrix: Any = np.linalg.solve(source, target).T  # source @ matrix.T = target
+    return matrix

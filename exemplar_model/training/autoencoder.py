@@ -12,15 +12,38 @@ from torch.nn import functional as F
 
 from ..checkpoint import AUTOENCODER_PREFIX
 from ..components import new_autoencoder
-from ..config import LATENT_SCALE
+from ..config import LATENT_CHANNELS, LATENT_SCALE
 from ..key_maps import autoencoder_from_diffusers
 from .config import TrainConfig
-from .dataset import ExemplarDataset, Sample
+from .dataset import Sample, Samples
 from .stage import Scalars, Stage, fixed_batches, grid
 
 SCALES = (1, 2, 4, 8)
 """Sides of the blocks whose means are compared: large ones teach colours early."""
 NORMALISATION_SAMPLES = 256
+FADE = (0.05, 0.5)
+"""Shares of the run between which group normalisation is faded in."""
+FIRST_LOGVAR = -6.0
+"""Log-variance of the posterior at the start: at 0 the noise would drown what is to be learned."""
+
+
+class FadingNorm(nn.GroupNorm):
+    """Group normalisation that is faded in: `share` 0 leaves its input as it is, but for scale.
+
+    With 32 groups and few channels, as a small model has them under Stable Diffusion's layout, a
+    picture's mean colour hardly passes a normalisation, and a fresh autoencoder learns brightness
+    and no colours for thousands of updates. Without it colours are learned at once, and kept while
+    it is faded in.
+    """
+
+    share = 1.0
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, …] → [B, C, …]."""
+        normal = F.group_norm(input, self.num_groups, eps=self.eps)
+        mixed = normal if self.share == 1.0 else torch.lerp(input, normal, self.share)
+        shape = (-1,) + (1,) * (input.dim() - 2)
+        return mixed * self.weight.view(shape) + self.bias.view(shape)
 
 
 class Reconstruction(nn.Module):
@@ -31,7 +54,7 @@ class Reconstruction(nn.Module):
         self.autoencoder = autoencoder
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [B, 3, H, W] in [-1, 1] → reconstruction, and mean and log-variance [B, 4, h, w]."""
+        """Images [B, 3, H, W] in [-1, 1] → reconstruction; mean, log-variance [B, 4, h, w]."""
         mean, logvar = encode_moments(self.autoencoder, image).chunk(2, dim=1)
         latent = mean + noise * torch.exp(0.5 * logvar)
         decoder: Any = self.autoencoder
@@ -50,9 +73,20 @@ class AutoencoderStage(Stage):
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
         self.autoencoder = new_autoencoder(config.model)
+        self.norms = [m for m in self.autoencoder.modules() if isinstance(m, nn.GroupNorm)]
+        for norm in self.norms:
+            norm.__class__ = FadingNorm  # same parameters, same names
+        quant_conv: Any = self.autoencoder.quant_conv
+        nn.init.constant_(quant_conv.bias[LATENT_CHANNELS:], FIRST_LOGVAR)
         # convolutions on small pictures: an eighth faster on a CPU, and what GPUs prefer too
-        memory_format: Any = torch.channels_last
-        self.module = Reconstruction(self.autoencoder).to(device, memory_format=memory_format)
+        module: Any = Reconstruction(self.autoencoder)
+        self.module = module.to(device, memory_format=torch.channels_last)
+
+    def begin(self, step: int) -> None:
+        """Set how much is normalised."""
+        first, last = (share * self.config.steps for share in FADE)
+        for norm in self.norms:
+            norm.share = min(1.0, max(0.0, (step - first) / (last - first)))
 
     def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
         """L1 at several scales and squared error of the reconstruction, and the KL divergence."""
@@ -92,7 +126,7 @@ class AutoencoderStage(Stage):
         return self.module(image, noise)[0].clamp(-1.0, 1.0)
 
     @torch.no_grad()
-    def export(self, dataset: ExemplarDataset) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The autoencoder, its latents brought to mean 0 and standard deviation 1 when scaled."""
         means = [
             encode_moments(self.autoencoder, batch["image"].to(self.device)).chunk(2, dim=1)[0]

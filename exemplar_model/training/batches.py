@@ -66,7 +66,9 @@ class StepBatches(Sampler[list[tuple[int, int]]]):
             for passage in range(plan.accumulation):
                 share = passage * plan.processes + self.process
                 first = update * plan.batch + share * plan.micro_batch
-                yield [self._sample(position) for position in range(first, first + plan.micro_batch)]
+                yield [
+                    self._sample(position) for position in range(first, first + plan.micro_batch)
+                ]
 
     def _sample(self, position: int) -> tuple[int, int]:
         epoch, place = divmod(position, self.length)

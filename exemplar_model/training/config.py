@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 from ..components import ModelConfig
 
@@ -33,6 +33,8 @@ class OpenImagesData(Section):
     """CSV with ImageID, XMin, XMax, YMin, YMax, such as oidv6-train-annotations-bbox.csv."""
     images: Path
     """Folder that holds `<ImageID>.jpg`, at any depth; scanned once."""
+    index: Path | None = None
+    """Where the parsed CSV is kept (.safetensors); without it, it is parsed at every start."""
 
 
 class CocoData(Section):
@@ -61,9 +63,9 @@ class CutoutData(Section):
     """Folder of RGBA pictures."""
     backgrounds: Path
     """Folder of photos."""
-    canvas: tuple[int, int] = (208, 160)
+    canvas: tuple[PositiveInt, PositiveInt] = (208, 160)
     """Longer and shorter side of a composed picture, in pixels."""
-    samples: int = 100_000
+    samples: int = Field(100_000, ge=1)
     """Samples in an epoch."""
 
 
@@ -71,7 +73,7 @@ class GeneratedData(Section):
     """Drawn shapes on gradients: needs no files."""
 
     kind: Literal["generated"]
-    samples: int = 512
+    samples: int = Field(512, ge=1)
     """Samples in an epoch."""
 
 
@@ -114,6 +116,14 @@ class Augmentation(Section):
     """Resize with antialias; the reference (torchvision 0.12 on tensors) did not."""
 
 
+def _bare_no(value: Any) -> Any:
+    # YAML reads `precision: no` as false
+    return "no" if value is False else value
+
+
+Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_bare_no)]
+
+
 class Parts(Section):
     """Where weights come from before the first step; what is left out starts random."""
 
@@ -153,13 +163,13 @@ class TrainConfig(Section):
     """Folder for checkpoints, logs, sheets and `model.safetensors`."""
     data: Data
     """Training pictures."""
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = Field(default_factory=Augmentation)
     """From picture and box to sample."""
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = Field(default_factory=ModelConfig)
     """Sizes; those of the published model if left out."""
-    init: Parts = Parts()
+    init: Parts = Field(default_factory=Parts)
     """Starting weights."""
-    validation: Validation = Validation()
+    validation: Validation = Field(default_factory=Validation)
     """Losses and sheets on held-out pictures."""
 
     resolution: int = Field(512, ge=8)
@@ -174,7 +184,7 @@ class TrainConfig(Section):
     """Data loading processes per training process."""
     keep_samples: bool = False
     """Make each sample once and keep it in memory, for small models; takes `workers: 0`."""
-    seed: int = 23
+    seed: int = Field(23, ge=0)
     """Every random number follows from it, the update and the sample."""
 
     learning_rate: float = Field(1e-5, gt=0)
@@ -187,7 +197,7 @@ class TrainConfig(Section):
     """Of AdamW."""
     gradient_clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient; the reference clips nothing."""
-    precision: Literal["no", "fp16", "bf16"] = "no"
+    precision: Precision = "no"
     """Autocast of forward and backward; weights stay fp32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
@@ -230,32 +240,42 @@ def load_config(name: str, overrides: Iterable[str] = ()) -> TrainConfig:
     if not source.is_file():
         known = ", ".join(sorted(f.name[:-5] for f in SHIPPED.iterdir() if f.name[-5:] == ".yaml"))
         raise ConfigError(f"There is no configuration {name}; give a YAML file or one of {known}.")
+    values = _parse(source.read_text(encoding="utf-8"), name)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name} holds no keys; write lines of `key: value`, such as steps: 20.")
+    for override in overrides:
+        _override(values, override)
     try:
-        values: Any = yaml.safe_load(source.read_text(encoding="utf-8"))
-        for override in overrides:
-            _override(values, override)
         return TrainConfig.model_validate(values)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{name} is no valid YAML ({reason}).") from error
     except ValidationError as error:
         raise ConfigError(f"{name}: " + "; ".join(map(_explain, error.errors())) + ".") from error
 
 
+def _parse(text: str, name: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{name} is no valid YAML ({reason}).") from error
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
-    if not separator:
+    if not key or not separator:
         raise ConfigError(f"{override} is no override; write key=value, such as steps=20.")
     *sections, last = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"{key}: {section} is a value, not a section.")
-    values[last] = yaml.safe_load(value)
+    values[last] = _parse(value, override)
 
 
 def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    place: tuple[str | int, ...] = error["loc"]
+    # after `data` comes its kind, which is no key of the file
+    parts = [part for before, part in zip(("", *place), place, strict=False) if before != "data"]
+    key = ".".join(map(str, parts))
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"there is no key {key}"
     if error["type"] == "missing":

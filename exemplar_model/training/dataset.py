@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -108,7 +108,7 @@ def draw_noise(seed: int, epoch: int, index: int, latent_side: int) -> Sample:
     Returns:
         timestep: 0…999.
         noise: [4, h, h], the ε to be predicted.
-        posterior_noise, masked_posterior_noise: [4, h, h], for sampling the autoencoder's posterior.
+        posterior_noise, masked_posterior_noise: [4, h, h], for the autoencoder's posterior.
         coin: uniform in [0, 1), which decides about dropping the condition.
     """
     rng = np.random.default_rng((seed, epoch, index, 1))
@@ -121,6 +121,22 @@ def draw_noise(seed: int, epoch: int, index: int, latent_side: int) -> Sample:
         "masked_posterior_noise": normal[2],
         "coin": torch.tensor(rng.random(), dtype=torch.float32),
     }
+
+
+class Samples(Protocol):
+    """What every dataset of this package offers."""
+
+    def __len__(self) -> int:
+        """Samples in an epoch."""
+        ...
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """The sample of (epoch, index)."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Short text that changes when the pictures do."""
+        ...
 
 
 class ExemplarDataset(Dataset[Sample]):
@@ -136,7 +152,7 @@ class ExemplarDataset(Dataset[Sample]):
         return len(self.source)
 
     def fingerprint(self) -> str:
-        """Changes when the pictures do."""
+        """Of the source."""
         return self.source.fingerprint()
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
@@ -173,7 +189,7 @@ class KeptDataset(Dataset[Sample]):
         return len(self.dataset)
 
     def fingerprint(self) -> str:
-        """Changes when the pictures do."""
+        """Of the source."""
         return self.dataset.fingerprint()
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:

@@ -20,7 +20,7 @@ from ..pipeline import paint
 from ..schedule import alphas_cumprod
 from .autoencoder import encode_moments
 from .config import TrainConfig
-from .dataset import ExemplarDataset, Sample
+from .dataset import Sample, Samples
 from .parts import starting_components
 from .stage import Scalars, Stage, grid
 
@@ -192,7 +192,7 @@ class DenoiserStage(Stage):
             rows.append([picture, holed, view[0], *shown])
         return grid(rows)
 
-    def export(self, dataset: ExemplarDataset) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The whole model, frozen parts included, and what shapes cannot tell."""
         return self.components.to_original(), self.config.model.hints
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .config import ConfigError, EncodedData, TrainConfig
-from .dataset import ExemplarDataset, Sample, collate, draw_noise
+from .dataset import Sample, Samples, collate, draw_noise
 from .denoiser import DenoiserStage
 
 PART_SAMPLES = 2048
@@ -64,7 +64,7 @@ class EncodedDataset(Dataset[Sample]):
         return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def encode_samples(config: TrainConfig, dataset: ExemplarDataset, folder: Path) -> None:
+def encode_samples(config: TrainConfig, dataset: Samples, folder: Path) -> None:
     """Write every sample of epoch 0 after the frozen parts, in fp16.
 
     Parts that are there already are kept, so an interrupted call goes on; several processes share
@@ -88,7 +88,7 @@ def encode_samples(config: TrainConfig, dataset: ExemplarDataset, folder: Path) 
     if state.is_main_process:
         about = {
             "samples": count,
-            "latent_side": dataset.latent_side,
+            "latent_side": config.resolution // config.model.factor,
             "parts": names,
             "data": dataset.fingerprint(),
             "init": config.init.model_dump(mode="json"),
@@ -99,7 +99,7 @@ def encode_samples(config: TrainConfig, dataset: ExemplarDataset, folder: Path) 
 
 
 def _encode_part(
-    stage: DenoiserStage, dataset: ExemplarDataset, indices: range, device: torch.device
+    stage: DenoiserStage, dataset: Samples, indices: range, device: torch.device
 ) -> dict[str, Tensor]:
     encoded: dict[str, list[Tensor]] = {}
     for first in range(0, len(indices), BATCH):

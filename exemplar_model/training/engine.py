@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,10 +24,10 @@ from .autoencoder import AutoencoderStage
 from .batches import BatchPlan, StepBatches
 from .checkpoints import STATE, Checkpoints, Progress, load
 from .config import ConfigError, TrainConfig, load_config
-from .dataset import Sample, collate
+from .dataset import Sample, Samples, collate
 from .denoiser import DenoiserStage
 from .report import Report
-from .sources import AnyDataset, open_dataset
+from .sources import open_dataset
 from .stage import Stage, fixed_batches
 from .tower import TowerStage
 
@@ -86,6 +86,7 @@ def train(config: TrainConfig) -> Path | None:
         for batch in loader:
             report.skipped(batch.pop("skipped"))
             batch = {key: value.to(accelerator.device) for key, value in batch.items()}
+            stage.begin(progress.step)
             with accelerator.accumulate(module), accelerator.autocast():
                 loss, scalars = stage.loss(module, batch)
                 accelerator.backward(loss)
@@ -179,7 +180,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return rate
 
 
-def export(stage: Stage, dataset: AnyDataset, progress: Progress, path: Path) -> None:
+def export(stage: Stage, dataset: Samples, progress: Progress, path: Path) -> None:
     """Write the weights under their original names, with what made them, in one rename."""
     weights, metadata = stage.export(dataset)
     config = stage.config
@@ -190,7 +191,9 @@ def export(stage: Stage, dataset: AnyDataset, progress: Progress, path: Path) ->
         "data": dataset.fingerprint(),
     }
     unfinished = path.with_suffix(".unfinished")
-    tensors = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in weights.items()}
+    tensors = {
+        key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in weights.items()
+    }
     save_file(tensors, unfinished, metadata)
     unfinished.replace(path)
 
@@ -215,7 +218,7 @@ def _claim_folder(config: TrainConfig) -> None:
 
 def _loader(
     config: TrainConfig,
-    dataset: AnyDataset,
+    dataset: Samples,
     plan: BatchPlan,
     accelerator: Accelerator,
     start: int,
@@ -240,7 +243,7 @@ def _loader(
 def _validate(
     stage: Stage,
     module: Any,
-    held_out: AnyDataset,
+    held_out: Samples,
     report: Report,
     accelerator: Accelerator,
 ) -> None:
@@ -263,7 +266,7 @@ def _to_device(batches: Any, device: torch.device) -> Iterator[Sample]:
 
 
 @contextmanager
-def _averaged(ema: EMAModel | None, parameters: list[Any]) -> Iterator[None]:
+def _averaged(ema: EMAModel | None, parameters: list[Any]) -> Generator[None]:
     """The running mean in place of the weights."""
     if ema is None:
         yield
@@ -277,13 +280,13 @@ def _averaged(ema: EMAModel | None, parameters: list[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _stop_on_signal() -> Iterator[Any]:
+def _stop_on_signal() -> Generator[Callable[[], bool]]:
     """SIGTERM and Ctrl-C ask for a stop after the running update; a second one kills."""
-    received: list[int] = []
+    received: list[signal.Signals] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
+        received.append(signal.Signals(number))
+        signal.signal(number, before[received[-1]])
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
@@ -295,7 +298,7 @@ def _stop_on_signal() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _agree(stop: bool, accelerator: Accelerator) -> bool:
+def _agree(stop: bool, accelerator: Any) -> bool:
     """Whether any process was asked to stop; all must leave at the same update."""
     if accelerator.num_processes == 1:
         return stop

@@ -88,7 +88,9 @@ def shape_outline(box: Box, extended: Box, jitter: int, rng: np.random.Generator
         ],
         dtype=float,
     )
-    controls = np.array([[x, extended.top], [extended.right, y], [x, extended.bottom], [extended.left, y]])
+    controls = np.array(
+        [[x, extended.top], [extended.right, y], [x, extended.bottom], [extended.left, y]]
+    )
     t = CURVE_POINTS[:, None]
     sides = [
         (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end

@@ -44,10 +44,8 @@ def starting_components(config: TrainConfig) -> Components:
             "init.tower is missing: Stable Diffusion has no vision tower, name a folder with "
             "CLIP ViT-L/14 (openai/clip-vit-large-patch14)."
         )
-    if init.model:
-        components = _whole(init.model, config.model)
-    else:
-        components = Components.random(config.model)
+    whole = init.model
+    components = _whole(whole, config.model) if whole else Components.random(config.model)
     if init.stable_diffusion:
         weights = read_weights(init.stable_diffusion)[0]
         unet = _strip(weights, UNET_PREFIX, init.stable_diffusion)

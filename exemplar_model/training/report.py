@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ class Report(AbstractContextManager["Report"]):
         )
 
     def __enter__(self) -> Report:
-        self.writer = (
+        self.writer: Any = (
             SummaryWriter(self.config.out / "log", purge_step=self.progress.step + 1)
             if self.main
             else None
@@ -118,8 +119,10 @@ class Report(AbstractContextManager["Report"]):
             return
         names = sorted(self.progress.sums)
         sums = torch.tensor([self.progress.sums[name] for name in names])
-        means = sums.to(self.accelerator.device) / self.progress.count
-        means = self.accelerator.reduce(means, reduction="mean")
+        accelerator: Any = self.accelerator  # its methods carry no types
+        means: Tensor = accelerator.reduce(
+            sums.to(accelerator.device) / self.progress.count, reduction="mean"
+        )
         logged = {f"train/{n}": float(m) for n, m in zip(names, means, strict=True)}
         self._log({**logged, "train/learning_rate": learning_rate})
         self.bar.update(self.task, description=f"{self.config.stage} {logged['train/loss']:.4f}")

@@ -2,31 +2,72 @@
 
 from __future__ import annotations
 
-from .config import CutoutData, Data, EncodedData, GeneratedData, TrainConfig
+from .coco import Coco
+from .config import (
+    CocoData,
+    ConfigError,
+    CutoutData,
+    Data,
+    EncodedData,
+    GeneratedData,
+    OpenImagesData,
+    ShardData,
+    TrainConfig,
+)
 from .dataset import ExemplarDataset, KeptDataset, SampleMaker
 from .encoded import EncodedDataset
+from .openimages import OpenImages
 from .pictures import Source
+from .shards import ShardStream
 from .synthetic import Cutouts, Shapes
 
-
 AnyDataset = ExemplarDataset | KeptDataset | EncodedDataset
+"""Samples by (epoch, index)."""
+
+
+def open_training_data(config: TrainConfig) -> AnyDataset | ShardStream:
+    """What a run trains on: a dataset, or a stream."""
+    if not isinstance(config.data, ShardData) or config.keep_samples:
+        return open_dataset(config, config.data)
+    return ShardStream(config.data, _maker(config), config.seed, _latent_side(config))
 
 
 def open_dataset(config: TrainConfig, data: Data) -> AnyDataset:
-    """The dataset of a section, with samples as the run wants them."""
-    latent_side = config.resolution // config.model.factor
+    """The dataset of a section, with samples as the run wants them.
+
+    Raises:
+        ConfigError: the section cannot be used, or is a stream.
+    """
     if isinstance(data, EncodedData):
-        return EncodedDataset(data, config.seed, latent_side)
-    view_size = config.model.encoder.image_size
-    maker = SampleMaker(config.augmentation, config.resolution, view_size)
-    dataset = ExemplarDataset(open_source(data), maker, config.seed, latent_side)
+        return EncodedDataset(data, config.seed, _latent_side(config))
+    source = open_source(data)
+    dataset = ExemplarDataset(source, _maker(config), config.seed, _latent_side(config))
     return KeptDataset(dataset) if config.keep_samples else dataset
 
 
 def open_source(data: Data) -> Source:
-    """The source of a section."""
+    """The source of a section.
+
+    Raises:
+        ConfigError: its files cannot be used, or it has no pictures by number.
+    """
+    if isinstance(data, OpenImagesData):
+        return OpenImages(data)
+    if isinstance(data, CocoData):
+        return Coco(data)
     if isinstance(data, CutoutData):
         return Cutouts(data)
     if isinstance(data, GeneratedData):
         return Shapes(data)
-    raise NotImplementedError
+    raise ConfigError(
+        f"Data of kind {data.kind} is for training only, without keep_samples; for validation "
+        "and encode-samples give pictures in files."
+    )
+
+
+def _maker(config: TrainConfig) -> SampleMaker:
+    return SampleMaker(config.augmentation, config.resolution, config.model.encoder.image_size)
+
+
+def _latent_side(config: TrainConfig) -> int:
+    return config.resolution // config.model.factor

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import TrainConfig
-from .dataset import ExemplarDataset, Sample, collate
+from .dataset import Sample, Samples, collate
 
 Scalars = dict[str, Tensor]
 
@@ -30,6 +30,9 @@ class Stage(ABC):
         self.config = config
         self.device = device
 
+    def begin(self, step: int) -> None:
+        """Before the update after `step` others."""
+
     @abstractmethod
     def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
         """Loss of a batch, and parts of it worth watching.
@@ -48,11 +51,11 @@ class Stage(ABC):
         """A picture of what has been learned: [3, H, W] in [0, 1]."""
 
     @abstractmethod
-    def export(self, dataset: ExemplarDataset) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Weights under their original names, and metadata that their shapes cannot tell."""
 
 
-def fixed_batches(dataset: ExemplarDataset, samples: int, size: int) -> Iterable[Sample]:
+def fixed_batches(dataset: Samples, samples: int, size: int) -> Iterable[Sample]:
     """The first samples of epoch 0, in batches."""
     for first in range(0, samples, size):
         yield collate([dataset[0, index] for index in range(first, min(first + size, samples))])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw
 
 from .config import ConfigError, CutoutData, GeneratedData
 from .holes import Box, usable
+from .photos import BROKEN, read_pixels
 from .pictures import Picture, Pixels, UnreadablePictureError
 
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
@@ -40,13 +41,10 @@ class Cutouts:
         names = " ".join(file.name for file in self.objects + self.backgrounds)
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
-    @cached_property
-    def _photos(self) -> list[Image.Image]:
-        return [Image.open(file).convert("RGB") for file in self.backgrounds]
-
     def read(self, index: int, rng: np.random.Generator) -> Picture:
         """Compose a picture; `index` chooses the first object, so that an epoch sees all alike."""
-        size = self.config.canvas if rng.random() < 0.5 else self.config.canvas[::-1]
+        long, short = self.config.canvas
+        size = (long, short) if rng.random() < 0.5 else (short, long)
         canvas = self._background(size, rng)
         layers: list[Pixels] = []
         for number in range(2 if rng.random() < SECOND_OBJECT else 1):
@@ -65,7 +63,7 @@ class Cutouts:
     def _background(self, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
         if rng.random() < PROCEDURAL:
             return _colour_field(size, rng)
-        photo = self._photos[int(rng.integers(len(self._photos)))]
+        photo = _photo(self.backgrounds[int(rng.integers(len(self.backgrounds)))])
         W, H = size
         most = min(photo.width / W, photo.height / H)
         scale = most * rng.uniform(0.35, 1.0)
@@ -86,6 +84,11 @@ def _files(folder: Path, what: str) -> list[Path]:
     return files
 
 
+@cache
+def _photo(file: Path) -> Image.Image:
+    return Image.fromarray(read_pixels(file, file.name))
+
+
 def _colour_field(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
     """Random colours on a coarse grid, blown up, with some grain."""
     W, H = size
@@ -101,7 +104,7 @@ def _object_layer(file: Path, size: tuple[int, int], rng: np.random.Generator) -
     """RGBA layer of the canvas' size with the object at a random place, size, angle and hue."""
     try:
         picture = Image.open(file).convert("RGBA")
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+    except BROKEN as error:
         raise UnreadablePictureError(f"{file.name}: {error}") from error
     if rng.random() < HUE_SHIFT:
         picture = _turn_hue(picture, int(rng.integers(256)))
@@ -115,14 +118,19 @@ def _object_layer(file: Path, size: tuple[int, int], rng: np.random.Generator) -
     picture = picture.resize(shape, Image.Resampling.BILINEAR)
     picture = picture.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR, expand=True)
     layer = Image.new("RGBa", size)
-    place = [int(rng.uniform(0, max(1, room - own))) for room, own in zip(size, picture.size, strict=True)]
+    place = [
+        int(rng.uniform(0, max(1, room - own)))
+        for room, own in zip(size, picture.size, strict=True)
+    ]
     layer.paste(picture, (place[0], place[1]))
     return layer.convert("RGBA")
 
 
 def _turn_hue(picture: Image.Image, by: int) -> Image.Image:
     hue, saturation, value = picture.convert("RGB").convert("HSV").split()
-    turned = Image.merge("HSV", (hue.point([(v + by) % 256 for v in range(256)]), saturation, value))
+    turned = Image.merge(
+        "HSV", (hue.point([(v + by) % 256 for v in range(256)]), saturation, value)
+    )
     turned = turned.convert("RGB")
     turned.putalpha(picture.getchannel("A"))
     return turned
@@ -168,7 +176,9 @@ class Shapes:
             draw.rectangle(corners, fill=255)
         else:
             peak = ((box.left + box.right) // 2, box.top)
-            draw.polygon([peak, (box.right - 1, box.bottom - 1), (box.left, box.bottom - 1)], fill=255)
+            draw.polygon(
+                [peak, (box.right - 1, box.bottom - 1), (box.left, box.bottom - 1)], fill=255
+            )
         red, green, blue = (int(c) for c in colour)
         background.paste((red, green, blue), mask=alpha)
         return Picture(np.asarray(background), [box], [np.asarray(alpha)])

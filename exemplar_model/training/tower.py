@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..encoder import TOWER, ExemplarEncoder
 from ..key_maps import encoder_to_original
 from .config import TrainConfig
-from .dataset import ExemplarDataset, Sample
+from .dataset import Sample, Samples
 from .stage import Scalars, Stage, grid
 
 DRAWING_SIDE = 32
@@ -87,7 +87,7 @@ class TowerStage(Stage):
         )
         return grid([[column[i] for column in columns] for i in range(len(columns[0]))])
 
-    def export(self, dataset: ExemplarDataset) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The tower alone."""
         original = encoder_to_original(
             {k: v for k, v in self.encoder.state_dict().items() if k.startswith(TOWER)}
