@@ -45,7 +45,7 @@ def export(
     target: Annotated[Path, typer.Argument(help="safetensors file to write")],
     dtype: Annotated[str, typer.Option(help="fp16 or fp32")] = "fp16",
 ) -> None:
-    """Write the model of any checkpoint as one safetensors file, which Load Exemplar Model opens."""
+    """Write the model of any checkpoint as one file, which Load Exemplar Model opens."""
     from .training.engine import export_checkpoint
 
     export_checkpoint(run, target, dtype)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from ..components import ModelConfig
 
-SHIPPED = resources.files(__package__) / "configs"
+SHIPPED = resources.files(__name__.rpartition(".")[0]) / "configs"
 
 
 class ConfigError(ValueError):
@@ -65,7 +65,7 @@ class CutoutData(Section):
     """Folder of photos."""
     canvas: tuple[PositiveInt, PositiveInt] = (208, 160)
     """Longer and shorter side of a composed picture, in pixels."""
-    samples: int = Field(100_000, ge=1)
+    samples: int = Field(default=100_000, ge=1)
     """Samples in an epoch."""
 
 
@@ -73,7 +73,7 @@ class GeneratedData(Section):
     """Drawn shapes on gradients: needs no files."""
 
     kind: Literal["generated"]
-    samples: int = Field(512, ge=1)
+    samples: int = Field(default=512, ge=1)
     """Samples in an epoch."""
 
 
@@ -94,23 +94,23 @@ Data = Annotated[
 class Augmentation(Section):
     """How a picture and a box become a sample; the defaults are the published values."""
 
-    arbitrary_shape: float = Field(0.5, ge=0, le=1)
+    arbitrary_shape: float = Field(default=0.5, ge=0, le=1)
     """Share of masks of arbitrary shape; the rest are extended boxes."""
-    exemplar_padding: int = Field(10, ge=0)
+    exemplar_padding: int = Field(default=10, ge=0)
     """Pixels of the original picture kept around the box in the exemplar."""
-    jitter: int = Field(5, ge=0)
+    jitter: int = Field(default=5, ge=0)
     """Largest shift of each point of an arbitrary shape, in pixels of the original picture."""
-    flip: float = Field(0.5, ge=0, le=1)
+    flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of a mirrored exemplar."""
-    rotate: float = Field(0.5, ge=0, le=1)
+    rotate: float = Field(default=0.5, ge=0, le=1)
     """Probability of a rotated exemplar."""
-    rotate_degrees: float = Field(20, ge=0)
+    rotate_degrees: float = Field(default=20, ge=0)
     """Largest rotation, in degrees."""
-    blur: float = Field(0.3, ge=0, le=1)
+    blur: float = Field(default=0.3, ge=0, le=1)
     """Probability of a box blur of 3, 5 or 7 px on the 224² exemplar."""
-    affine: float = Field(0.3, ge=0, le=1)
+    affine: float = Field(default=0.3, ge=0, le=1)
     """Probability of an affine jitter."""
-    affine_shift: float = Field(50 / 224, ge=0)
+    affine_shift: float = Field(default=50 / 224, ge=0)
     """Largest shift of its three control points, as a share of the exemplar's side."""
     antialias: bool = True
     """Resize with antialias; the reference (torchvision 0.12 on tensors) did not."""
@@ -142,13 +142,13 @@ class Validation(Section):
 
     data: Data | None = None
     """Held-out pictures; none are watched without it."""
-    every: int = Field(2_000, ge=1)
+    every: int = Field(default=2_000, ge=1)
     """Updates between two validations, each with a sample sheet."""
-    samples: int = Field(64, ge=2)
+    samples: int = Field(default=64, ge=2)
     """Held-out samples for the losses."""
-    sheet: int = Field(8, ge=0)
+    sheet: int = Field(default=8, ge=0)
     """Rows of the sample sheet."""
-    steps: int = Field(25, ge=1)
+    steps: int = Field(default=25, ge=1)
     """Sampling steps of the sheet."""
     cfg: float = 5.0
     """Guidance scale of the sheet."""
@@ -163,63 +163,63 @@ class TrainConfig(Section):
     """Folder for checkpoints, logs, sheets and `model.safetensors`."""
     data: Data
     """Training pictures."""
-    augmentation: Augmentation = Field(default_factory=Augmentation)
+    augmentation: Augmentation = Augmentation()
     """From picture and box to sample."""
-    model: ModelConfig = Field(default_factory=ModelConfig)
+    model: ModelConfig = ModelConfig()
     """Sizes; those of the published model if left out."""
-    init: Parts = Field(default_factory=Parts)
+    init: Parts = Parts()
     """Starting weights."""
-    validation: Validation = Field(default_factory=Validation)
+    validation: Validation = Validation()
     """Losses and sheets on held-out pictures."""
 
-    resolution: int = Field(512, ge=8)
+    resolution: int = Field(default=512, ge=8)
     """Side of the training pictures."""
     steps: int = Field(ge=1)
     """Updates of the weights in the whole run."""
     batch: int = Field(ge=1)
     """Samples per update, over all processes."""
-    micro_batch: int = Field(4, ge=1)
+    micro_batch: int = Field(default=4, ge=1)
     """Samples per process and forward pass; the rest of `batch` is accumulated."""
-    workers: int = Field(4, ge=0)
+    workers: int = Field(default=4, ge=0)
     """Data loading processes per training process."""
     keep_samples: bool = False
     """Make each sample once and keep it in memory, for small models; takes `workers: 0`."""
-    seed: int = Field(23, ge=0)
+    seed: int = Field(default=23, ge=0)
     """Every random number follows from it, the update and the sample."""
 
-    learning_rate: float = Field(1e-5, gt=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
     """Of AdamW, after warm-up."""
-    warmup: int = Field(10_000, ge=0)
+    warmup: int = Field(default=10_000, ge=0)
     """Updates over which the learning rate rises linearly."""
     decay: Literal["constant", "cosine"] = "constant"
     """Learning rate after warm-up; cosine ends at a hundredth at `steps`."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW."""
-    gradient_clip: float | None = Field(None, gt=0)
+    gradient_clip: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient; the reference clips nothing."""
     precision: Precision = "no"
     """Autocast of forward and backward; weights stay fp32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
-    ema: float | None = Field(None, gt=0, lt=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of a running mean of the weights, which is then validated and exported."""
 
-    drop: float = Field(0.2, ge=0, le=1)
+    drop: float = Field(default=0.2, ge=0, le=1)
     """Share of samples that see the null vector in place of their exemplar."""
     drop_per: Literal["sample", "batch"] = "sample"
     """Who draws: each sample, or each micro-batch as a whole as in the reference."""
-    min_snr: float | None = Field(None, gt=0)
+    min_snr: float | None = Field(default=None, gt=0)
     """Clamp of the signal-to-noise weight (Hang et al. 2023); none in the paper."""
-    hole_weight: float = Field(1.0, ge=1)
+    hole_weight: float = Field(default=1.0, ge=1)
     """Weight of the loss inside the hole; 1 in the paper."""
-    masked_share: float = Field(0.25, ge=0, le=1)
+    masked_share: float = Field(default=0.25, ge=0, le=1)
     """Autoencoder stage: share of samples that it sees with their hole."""
-    kl_weight: float = Field(1e-4, ge=0)
+    kl_weight: float = Field(default=1e-4, ge=0)
     """Autoencoder stage: weight of the mean KL divergence of a latent value."""
 
-    checkpoint_every: int = Field(1_000, ge=1)
+    checkpoint_every: int = Field(default=1_000, ge=1)
     """Updates between two checkpoints."""
-    keep_checkpoints: int = Field(3, ge=1)
+    keep_checkpoints: int = Field(default=3, ge=1)
     """Checkpoints that are kept."""
     export_dtype: Literal["fp16", "fp32"] = "fp16"
     """Of `model.safetensors`."""

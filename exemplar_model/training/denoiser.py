@@ -82,8 +82,10 @@ class DenoiserStage(Stage):
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
         self.components = starting_components(config)
-        self.autoencoder = self.components.autoencoder.requires_grad_(False).to(device)
-        self.tower = self.components.encoder.clip_vision.requires_grad_(False).eval()
+        autoencoder: Any = self.components.autoencoder
+        tower: Any = self.components.encoder.clip_vision
+        self.autoencoder = autoencoder.requires_grad_(False).to(device)
+        self.tower = tower.requires_grad_(False).eval()
         unet = self.components.unet
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()

@@ -70,7 +70,7 @@ def encode_samples(config: TrainConfig, dataset: Samples, folder: Path) -> None:
     Parts that are there already are kept, so an interrupted call goes on; several processes share
     the work. `samples.json`, written last, makes the folder usable.
     """
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state: Any = PartialState(cpu=not torch.accelerator.is_available())
     stage = DenoiserStage(config, state.device)
     folder.mkdir(parents=True, exist_ok=True)
     count = len(dataset)

@@ -231,8 +231,9 @@ def _loader(
         start=start,
         stop=config.steps,
     )
+    samples: Any = dataset  # reads by (epoch, index), which torch's type does not foresee
     return DataLoader(
-        dataset,
+        samples,
         batch_sampler=batches,
         num_workers=config.workers,
         collate_fn=collate,

@@ -202,7 +202,8 @@ def count_samples(url: str) -> int:
     names: list[str] = []
     mode: Any = "r:*" if _is_local(url) else "r|*"
     try:
-        with gopen(url) as file, tarfile.open(fileobj=file, mode=mode) as shard:
+        opened: Any = gopen(url)
+        with opened as file, tarfile.open(fileobj=file, mode=mode) as shard:
             for member in shard:
                 if member.isreg():
                     names.append(member.name)

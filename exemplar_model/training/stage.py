@@ -30,7 +30,7 @@ class Stage(ABC):
         self.config = config
         self.device = device
 
-    def begin(self, step: int) -> None:
+    def begin(self, step: int) -> None:  # noqa: B027 - most stages have nothing to do
         """Before the update after `step` others."""
 
     @abstractmethod

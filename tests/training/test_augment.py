@@ -1,4 +1,4 @@
-"""The exemplar's augmentation against the rules of albumentations 0.4.3, which the reference uses."""
+"""The exemplar's augmentation against albumentations 0.4.3, which the reference uses."""
 
 import math
 

@@ -1,5 +1,7 @@
 """Boxes, holes and crops against the reference's rules (`ldm/data/open-images.py`)."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -135,7 +137,7 @@ def bernstein(nodes, t):
     """De Casteljau's scheme, point by point."""
     points = [np.array(node, dtype=float) for node in nodes]
     while len(points) > 1:
-        points = [(1 - t) * a + t * b for a, b in zip(points, points[1:], strict=False)]
+        points = [(1 - t) * a + t * b for a, b in pairwise(points)]
     return points[0]
 
 

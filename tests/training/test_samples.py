@@ -29,8 +29,9 @@ def maker(resolution=32, view_size=28, **augmentation):
     return SampleMaker(Augmentation(**{**PLAIN, **augmentation}), resolution, view_size)
 
 
-def noisy_picture(W, H, *boxes, seed=0):
-    return Picture(np.random.default_rng(seed).integers(0, 256, (H, W, 3), np.uint8), list(boxes))
+def noisy_picture(width, height, *boxes):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Picture(image, list(boxes))
 
 
 def levels(image):
@@ -39,7 +40,7 @@ def levels(image):
 
 
 def half_pixel_bilinear(image, side):
-    """[H, W, C] resized as OpenCV does: two neighbours in each direction, however far it shrinks."""
+    """[H, W, C] resized as OpenCV does: from two neighbours each way, however far it shrinks."""
     H, W, _ = image.shape
 
     def weights(length):
@@ -80,7 +81,7 @@ def test_a_sample_has_its_shapes_and_ranges():
     assert -1 <= sample["image"].min() < -0.3
     assert 0.3 < sample["image"].max() <= 1
     for name in ("keep_mask", "exemplar"):
-        assert 0 <= sample[name].min()
+        assert sample[name].min() >= 0
         assert sample[name].max() <= 1
 
 
@@ -262,7 +263,7 @@ def test_an_unreadable_picture_is_replaced_by_the_next_and_reported():
 
 
 def test_nothing_but_unreadable_pictures_ends_the_run():
-    with pytest.raises(RuntimeError, match="pictures in a row cannot be used.*is corrupt.*`data`"):
+    with pytest.raises(RuntimeError, match=r"pictures in a row cannot be used.*is corrupt.*`data`"):
         dataset(source=Unreadable(3, {0, 1, 2}))[0, 0]
 
 

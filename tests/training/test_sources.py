@@ -1,4 +1,4 @@
-"""OpenImages' CSV and COCO's JSON: which boxes and pictures count, and what becomes of bad files."""
+"""OpenImages and COCO: which boxes and pictures count, and what becomes of bad files."""
 
 import json
 import os
@@ -234,7 +234,7 @@ def test_coco_objects_need_a_polygon_for_every_box(tmp_path, unknown):
 
 def test_coco_picture_of_another_size_is_unreadable(tmp_path):
     source = coco(tmp_path, [annotation([4, 3, 40, 30], SQUARE)], sizes=((80, 60),))
-    with pytest.raises(UnreadablePictureError, match="0.jpg: 40×30, annotated as 80×60"):
+    with pytest.raises(UnreadablePictureError, match=r"0\.jpg: 40×30, annotated as 80×60"):
         source.read(0, RNG)
 
 

@@ -1,0 +1,286 @@
+"""The two stages of a small model: its autoencoder and its tower, each learned on few samples."""
+
+import pytest
+import torch
+
+from exemplar_model.components import load_original, new_autoencoder
+from exemplar_model.encoder import ExemplarEncoder
+from exemplar_model.key_maps import autoencoder_names
+from exemplar_model.training.autoencoder import (
+    AutoencoderStage,
+    Reconstruction,
+    encode_moments,
+    normalised,
+)
+from exemplar_model.training.parts import read_tower, starting_components
+from exemplar_model.training.sources import open_dataset
+from exemplar_model.training.stage import fixed_batches
+from exemplar_model.training.tower import TowerStage
+from tests.support.training import small_batch, small_config
+
+CPU = torch.device("cpu")
+SCALE = 0.18215
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def autoencoder_config(out, *overrides):
+    return small_config(out, "stage=autoencoder", "resolution=32", *overrides)
+
+
+def tower_config(out, *overrides):
+    return small_config(out, "stage=tower", *overrides)
+
+
+def learn(stage, batch, steps, rate):
+    """Losses of the same batch over some updates."""
+    optimizer = torch.optim.AdamW(stage.module.parameters(), lr=rate)
+    losses = []
+    for _ in range(steps):
+        loss, _ = stage.loss(stage.module, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+@pytest.fixture
+def autoencoder(tmp_path):
+    """With latents far from what the schedule takes for granted."""
+    autoencoder = new_autoencoder(autoencoder_config(tmp_path).model).eval()
+    with torch.no_grad():
+        autoencoder.quant_conv.weight.mul_(7)
+        autoencoder.quant_conv.bias.copy_(torch.linspace(-3, 3, 8))
+    return autoencoder
+
+
+def latent_means(autoencoder, images):
+    with torch.no_grad():
+        return encode_moments(autoencoder, images).chunk(2, dim=1)[0]
+
+
+def test_normalised_latents_have_mean_0_and_deviation_1(tmp_path, autoencoder):
+    images = small_batch(autoencoder_config(tmp_path))["image"]
+    means = latent_means(autoencoder, images)
+    mean, std = means.mean((0, 2, 3)), means.std((0, 2, 3))
+    assert mean.abs().max() > 0.5
+    assert (std * SCALE - 1).abs().min() > 0.1
+    other = new_autoencoder(autoencoder_config(tmp_path).model).eval()
+    other.load_state_dict(normalised(autoencoder.state_dict(), mean, std))
+    scaled = latent_means(other, images) * SCALE
+    torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scaled.std((0, 2, 3)), torch.ones(4), atol=1e-4, rtol=0)
+
+
+def test_normalising_changes_no_reconstruction(tmp_path, autoencoder):
+    images = small_batch(autoencoder_config(tmp_path))["image"]
+    other = new_autoencoder(autoencoder_config(tmp_path).model).eval()
+    mean, std = torch.tensor([1.0, -2.0, 0.5, 3.0]), torch.tensor([0.5, 2.0, 9.0, 1.0])
+    other.load_state_dict(normalised(autoencoder.state_dict(), mean, std))
+    with torch.no_grad():
+        for noise in (torch.zeros(4, 4, 16, 16), torch.randn(4, 4, 16, 16)):
+            before = Reconstruction(autoencoder)(images, noise)[0]
+            after = Reconstruction(other)(images, noise)[0]
+            torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+
+
+def test_reconstruction_samples_the_posterior_with_the_given_noise(tmp_path, autoencoder):
+    images = small_batch(autoencoder_config(tmp_path))["image"]
+    noise = torch.randn(4, 4, 16, 16)
+    with torch.no_grad():
+        output, mean, logvar = Reconstruction(autoencoder)(images, noise)
+        moments = autoencoder.quant_conv(autoencoder.encoder(images))
+        torch.testing.assert_close(mean, moments[:, :4])
+        torch.testing.assert_close(logvar, moments[:, 4:].clamp(-30, 20))
+        latent = moments[:, :4] + noise * moments[:, 4:].exp().sqrt()
+        wanted = autoencoder.decoder(autoencoder.post_quant_conv(latent))
+    torch.testing.assert_close(output, wanted, atol=1e-4, rtol=1e-4)
+
+
+class Answer(torch.nn.Module):
+    """Answers with a given reconstruction and records what it was shown."""
+
+    def __init__(self, output, mean, logvar):
+        super().__init__()
+        self.answer = (output, mean, logvar)
+
+    def forward(self, image, noise):
+        self.image, self.noise = image, noise
+        return self.answer
+
+
+def test_some_samples_are_seen_with_their_hole(tmp_path):
+    stage = AutoencoderStage(autoencoder_config(tmp_path, "masked_share=0.3"), CPU)
+    batch = small_batch(stage.config)
+    batch["coin"] = torch.tensor([0.29, 0.31, 0.0, 0.9])
+    module = Answer(batch["image"], torch.zeros(4, 4, 16, 16), torch.zeros(4, 4, 16, 16))
+    stage.loss(module, batch)
+    masked = batch["image"] * batch["keep_mask"]
+    for index, holed in enumerate((True, False, True, False)):
+        wanted = masked[index] if holed else batch["image"][index]
+        assert torch.equal(module.image[index], wanted)
+    assert torch.equal(module.noise, batch["posterior_noise"])
+
+
+def test_the_loss_is_distance_at_four_scales_and_divergence(tmp_path):
+    stage = AutoencoderStage(autoencoder_config(tmp_path, "masked_share=0", "kl_weight=0.5"), CPU)
+    batch = small_batch(stage.config)
+    mean, logvar = torch.randn(4, 4, 16, 16), torch.randn(4, 4, 16, 16)
+    loss, scalars = stage.loss(Answer(batch["image"] + 0.25, mean, logvar), batch)
+    # KL divergence of the posterior from N(0, 1), by PyTorch's own formula
+    posterior = torch.distributions.Normal(mean, (logvar / 2).exp())
+    prior = torch.distributions.Normal(torch.zeros(()), torch.ones(()))
+    divergence = torch.distributions.kl_divergence(posterior, prior).mean()
+    torch.testing.assert_close(loss, 4 * 0.25 + 0.25**2 + 0.5 * divergence, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scalars["kl"], divergence, rtol=1e-4, atol=1e-5)
+    assert float(scalars["psnr"]) == pytest.approx(18.06, abs=0.01)  # 10 lg(2² / 0.25²)
+
+
+def test_a_perfect_autoencoder_costs_nothing(tmp_path):
+    stage = AutoencoderStage(autoencoder_config(tmp_path, "masked_share=0"), CPU)
+    batch = small_batch(stage.config)
+    standard = torch.zeros(4, 4, 16, 16)
+    assert float(stage.loss(Answer(batch["image"], standard, standard), batch)[0]) == 0.0
+
+
+def test_the_autoencoder_learns(tmp_path):
+    stage = AutoencoderStage(autoencoder_config(tmp_path), CPU)
+    batch = small_batch(stage.config)
+    before = stage.validate(stage.module, [batch])["psnr"]
+    losses = learn(stage, batch, 30, 2e-3)
+    assert losses[-1] < 0.6 * losses[0]
+    assert stage.validate(stage.module, [batch])["psnr"] > before + 1
+    assert stage.sheet(batch).shape == (3, 4 * 32, 4 * 32)
+
+
+def test_the_autoencoder_is_exported_normalised(tmp_path):
+    stage = AutoencoderStage(autoencoder_config(tmp_path, "data.samples=20"), CPU)
+    dataset = open_dataset(stage.config, stage.config.data)
+    weights, hints = stage.export(dataset)
+    assert hints == {}
+    assert all(key.startswith("first_stage_model.") for key in weights)
+    loaded = new_autoencoder(stage.config.model).eval()
+    original = {key.removeprefix("first_stage_model."): value for key, value in weights.items()}
+    load_original(loaded, original, autoencoder_names)
+    images = torch.cat([batch["image"] for batch in fixed_batches(dataset, 20, 16)])
+    scaled = latent_means(loaded, images) * SCALE
+    torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scaled.std((0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
+    with torch.no_grad():
+        noise = torch.zeros(20, 4, 16, 16)
+        before, after = stage.module(images, noise)[0], Reconstruction(loaded)(images, noise)[0]
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+
+
+def test_the_drawing_depends_on_the_view(tmp_path):
+    stage = TowerStage(tower_config(tmp_path), CPU)
+    view = small_batch(stage.config)["exemplar"]
+    with torch.no_grad():
+        drawings = stage.module(view)
+        again = stage.module(view.flip(0)).flip(0)
+    assert drawings.shape == (4, 3, 32, 32)
+    torch.testing.assert_close(again, drawings, atol=1e-5, rtol=1e-5)
+    assert (drawings[0] - drawings[1]).abs().max() > 1e-3
+
+
+def test_the_class_token_is_the_only_way_to_the_drawing(tmp_path):
+    """With the tower's last norm answering alike, all views give the same drawing."""
+    stage = TowerStage(tower_config(tmp_path), CPU)
+    view = small_batch(stage.config)["exemplar"]
+    with torch.no_grad():
+        token = stage.encoder.class_token(view)
+        assert token.shape == (4, stage.config.model.encoder.vision_width)
+        from_token = stage.module.decoder(token) + 0.5
+        torch.testing.assert_close(stage.module(view), from_token)
+        norm = dict(stage.encoder.clip_vision.named_modules())
+        (last,) = (module for name, module in norm.items() if name.endswith("post_layernorm"))
+        last.weight.zero_()
+        drawings = stage.module(view)
+    assert torch.equal(drawings[:1].expand_as(drawings), drawings)
+
+
+def test_the_drawing_is_compared_with_the_object(tmp_path):
+    class Drawer(torch.nn.Module):
+        def forward(self, view):
+            self.view = view
+            return target + 0.5
+
+    stage = TowerStage(tower_config(tmp_path, "model.encoder.image_size=64"), CPU)
+    stage_batch = small_batch(stage.config)
+    target = stage_batch["object"].unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))  # 64² → 32²
+    module = Drawer()
+    loss, scalars = stage.loss(module, stage_batch)
+    assert torch.equal(module.view, stage_batch["exemplar"])
+    assert float(loss) == pytest.approx(0.5 + 4 * 0.25, rel=1e-4)
+    assert float(scalars["squared"]) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_the_tower_learns(tmp_path):
+    stage = TowerStage(tower_config(tmp_path), CPU)
+    batch = small_batch(stage.config)
+    before = stage.validate(stage.module, [batch])["squared"]
+    start = {name: value.clone() for name, value in stage.encoder.named_parameters()}
+    losses = learn(stage, batch, 30, 2e-3)
+    assert losses[-1] < 0.6 * losses[0]
+    assert stage.validate(stage.module, [batch])["squared"] < 0.6 * before
+    changed = {
+        name.split(".")[0]
+        for name, value in stage.encoder.named_parameters()
+        if not torch.equal(value, start[name])
+    }
+    assert changed == {"clip_vision"}  # mapper, projection and null vector are the denoiser's
+    assert stage.sheet(batch).shape == (3, 4 * 96, 3 * 96)
+
+
+def clip_names(layers):
+    """Of a CLIP vision tower as OpenAI's weights are named in transformers."""
+    with_bias = ["pre_layrnorm", "post_layernorm"]
+    for layer in range(layers):
+        parts = [f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")]
+        parts += ["layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2"]
+        with_bias += [f"encoder.layers.{layer}.{part}" for part in parts]
+    return {
+        "embeddings.class_embedding",
+        "embeddings.patch_embedding.weight",
+        "embeddings.position_embedding.weight",
+        *(f"{part}.{kind}" for part in with_bias for kind in ("weight", "bias")),
+    }
+
+
+def test_the_tower_is_exported_under_clips_names(tmp_path):
+    stage = TowerStage(tower_config(tmp_path, "model.encoder.vision_layers=2"), CPU)
+    weights, hints = stage.export(open_dataset(stage.config, stage.config.data))
+    prefix = "cond_stage_model.transformer.vision_model."
+    assert weights.keys() == {prefix + name for name in clip_names(2)}
+    assert hints == {"exemplar_model": '{"unet_heads": 8, "vision_heads": 2}'}
+
+
+def test_what_the_stages_export_starts_a_denoiser(tmp_path):
+    from safetensors.torch import save_file
+
+    config = small_config(tmp_path)
+    for name, stage in (
+        ("tower", TowerStage(config, CPU)),
+        ("autoencoder", AutoencoderStage(config, CPU)),
+    ):
+        weights, hints = stage.export(open_dataset(config, config.data))
+        weights = {key: tensor.contiguous() for key, tensor in weights.items()}
+        save_file(weights, tmp_path / f"{name}.safetensors", hints)
+        if name == "tower":
+            tower = stage.encoder
+    read = read_tower(tmp_path / "tower.safetensors")
+    encoder = ExemplarEncoder(config.model.encoder)
+    assert read.keys() == {key for key in encoder.state_dict() if key.startswith("clip_vision.")}
+    inits = [f"init.{name}={tmp_path}/{name}.safetensors" for name in ("tower", "autoencoder")]
+    started = starting_components(small_config(tmp_path, *inits))
+    view = small_batch(config)["exemplar"]
+    with torch.no_grad():
+        assert torch.equal(started.encoder.class_token(view), tower.eval().class_token(view))
