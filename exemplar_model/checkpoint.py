@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -28,6 +29,12 @@ FOLDERS = ("unet", "vae", "image_encoder")
 
 ReadFile = Callable[[Path], tuple[Any, Mapping[str, str]]]
 """Reads one file into what it holds, tensors by name in a good case, and its metadata."""
+
+
+# names a callback's state in checkpoints of pytorch-lightning 1, such as the official one
+LightningCallback = type(
+    "ModelCheckpoint", (), {"__module__": "pytorch_lightning.callbacks.model_checkpoint"}
+)
 
 
 class CheckpointError(ValueError):
@@ -134,7 +141,11 @@ def read_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
 def _read_any(path: Path) -> tuple[Any, Mapping[str, str]]:
     if path.suffix == ".safetensors":
         return read_safetensors(path)
-    content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        with torch.serialization.safe_globals([LightningCallback]):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except UnpicklingError as error:  # its own text recommends to run the code
+        raise ValueError("a pickle of more than weights, which is never run") from error
     return content.get("state_dict", content), {}
 
 
@@ -160,7 +171,7 @@ def read_checkpoint(path: Path, read_file: ReadFile = read_safetensors) -> Check
 def _read(path: Path, read_file: ReadFile) -> tuple[StateDict, dict[str, str]]:
     try:
         content, metadata = read_file(path)
-    except (MemoryError, PermissionError):
+    except (MemoryError, PermissionError, CheckpointError):
         raise
     except Exception as error:  # every reader has its own exceptions; all mean the same to a user
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

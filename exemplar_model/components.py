@@ -27,7 +27,7 @@ from .key_maps import (
     autoencoder_from_diffusers,
     autoencoder_names,
     encoder_to_original,
-    original_name,
+    original_to_diffusers,
     unet_from_diffusers,
     unet_names,
 )
@@ -160,12 +160,4 @@ def load_original(
     Raises:
         ValueError, RuntimeError: a tensor is missing, left over or of another shape.
     """
-    state = module.state_dict()
-    prefixes = names(state)
-    sources = {key: original_name(key, prefixes) for key in state}
-    if missing := set(sources.values()) ^ original.keys():
-        raise ValueError(
-            f"{len(missing)} tensors are missing or left over, such as {min(missing)}."
-        )
-    # 1×1 convolutions of the original are linear layers in diffusers
-    module.load_state_dict({k: original[name].view_as(state[k]) for k, name in sources.items()})
+    module.load_state_dict(original_to_diffusers(original, module.state_dict(), names))

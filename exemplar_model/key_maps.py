@@ -8,7 +8,7 @@ The original layout is what the rest of the package works with: the UNet as in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -169,6 +169,31 @@ def autoencoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
     }
 
 
+def original_to_diffusers(
+    original: Mapping[str, Tensor],
+    module: Mapping[str, Tensor],
+    names: Callable[[Mapping[str, Tensor]], Mapping[str, str]],
+) -> StateDict:
+    """Names and shapes of a module of diffusers for the tensors of the original UNet or VAE.
+
+    Args:
+        original: names without their prefix.
+        module: state of the module, which gives names and shapes; may be without data.
+        names: `unet_names` or `autoencoder_names`.
+
+    Raises:
+        ValueError, RuntimeError: a tensor is missing, left over or of another shape.
+    """
+    prefixes = names(module)
+    sources = {key: original_name(key, prefixes) for key in module}
+    if missing := set(sources.values()) ^ original.keys():
+        raise ValueError(
+            f"{len(missing)} tensors are missing or left over, such as {min(missing)}."
+        )
+    # 1×1 convolutions of the original are linear layers in diffusers
+    return {key: original[name].view_as(module[key]) for key, name in sources.items()}
+
+
 def encoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
     """`ExemplarEncoder` names for a diffusers `PaintByExampleImageEncoder`.
 
@@ -208,6 +233,38 @@ def encoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
             raise ValueError(f"only a part of {key}")
         renamed[key] = torch.cat([parts["q"], parts["k"], parts["v"]])
     return renamed
+
+
+def encoder_to_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """Names of a diffusers `PaintByExampleImageEncoder` for `ExemplarEncoder` tensors.
+
+    The tower gets the names that the published folder has, which every transformers reads.
+    """
+    names = {
+        "clip_vision.": "model.vision_model.",
+        "final_ln.": "final_layer_norm.",
+        "proj_out.": "proj_out.",
+        "uncond_vector": "uncond_vector",
+    }
+    plain: StateDict = {}
+    split: StateDict = {}
+    for key, tensor in state_dict.items():
+        block = re.match(r"mapper\.resblocks\.(\d+)\.(.+)", key)
+        if block is None:
+            plain[key] = tensor
+            continue
+        index, rest = block.groups()
+        names |= {
+            f"mapper.resblocks.{index}.{ours}": f"mapper.blocks.{index}.{theirs}"
+            for theirs, ours in _MAPPER_BLOCK.items()
+        }
+        if rest.startswith("attn.c_qkv."):
+            kind = rest.removeprefix("attn.c_qkv.")
+            for part, chunk in zip("qkv", tensor.chunk(3), strict=True):
+                split[f"mapper.blocks.{index}.attn1.to_{part}.{kind}"] = chunk
+        else:
+            plain[key] = tensor
+    return {**_rename(plain, names), **split}
 
 
 ENCODER_ORIGINAL = {

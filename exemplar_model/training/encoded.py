@@ -111,7 +111,7 @@ def _encode_part(
             ("latent_keep_mask", result.keep_mask),
             ("class_token", result.class_token),
         ):
-            encoded.setdefault(name, []).append(tensor.half().cpu())
+            encoded.setdefault(name, []).append(tensor.half().cpu().contiguous())
     return {name: torch.cat(tensors) for name, tensors in encoded.items()}
 
 

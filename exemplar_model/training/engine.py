@@ -65,8 +65,7 @@ def train(config: TrainConfig) -> Path | None:
         _claim_folder(config)
     accelerator.wait_for_everyone()
 
-    set_seed(config.seed)  # starting weights; everything later is drawn by sample
-    stage = STAGES[config.stage](config, accelerator.device)
+    stage = _new_stage(config, accelerator.device)
     dataset = open_dataset(config, config.data)
     held_out = config.validation.data and open_dataset(config, config.validation.data)
     trained = [p for p in stage.module.parameters() if p.requires_grad]
@@ -159,7 +158,7 @@ def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
         raise ConfigError(f"{run} is neither a run nor one of its finished checkpoints.")
     config = load_config(str(out / "config.yaml"), [f"export_dtype={dtype}"])
     accelerator = new_accelerator(config)
-    stage = STAGES[config.stage](config, accelerator.device)
+    stage = _new_stage(config, accelerator.device)
     trained = [p for p in stage.module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained)
     ema = EMAModel(trained, decay=config.ema) if config.ema else None
@@ -196,6 +195,11 @@ def export(stage: Stage, dataset: Samples, progress: Progress, path: Path) -> No
     }
     save_file(tensors, unfinished, metadata)
     unfinished.replace(path)
+
+
+def _new_stage(config: TrainConfig, device: torch.device) -> Stage:
+    set_seed(config.seed)  # what starts random starts alike; everything later is drawn by sample
+    return STAGES[config.stage](config, device)
 
 
 def _claim_folder(config: TrainConfig) -> None:

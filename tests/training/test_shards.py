@@ -187,12 +187,9 @@ def test_unreadable_members_are_replaced_and_reported(tmp_path, source, shards):
     reasons = [reason for batch in whole for reason in batch["skipped"]]
     assert sorted(reason.split(" of ")[0] for reason in reasons) == sorted(bad)
     # positions stay what they are, so a resume right behind a bad one is exact, too
-    for start in range(1, PICTURES, 3):
-        rest = batches(tmp_path, plan, start, PICTURES)
-        assert all(
-            torch.equal(one["image"], other["image"])
-            for one, other in zip(whole[start:], rest, strict=True)
-        )
+    for start in range(1, PICTURES):
+        (resumed,) = batches(tmp_path, plan, start, start + 1)
+        assert torch.equal(resumed["image"], whole[start]["image"])
 
 
 def _spoil(shard, bad):
