@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+
+class Commands(TyperGroup):
+    """Tells what a user can mend in one sentence, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; exit code 1 after such a sentence."""
+        try:
+            return super().invoke(ctx)
+        except (ValueError, RuntimeError, PermissionError) as error:
+            if not _is_for_users(error):
+                raise
+            if is_main_process():
+                # a worker process adds its traceback before the sentence
+                sentence = str(error).rsplit("DataError: ", 1)[-1].strip()
+                Console(stderr=True, soft_wrap=True).print(Text(sentence, "red"))
+            raise typer.Exit(1) from None
+
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=__doc__,
 )
-errors = Console(stderr=True)
 
 Config = Annotated[str, typer.Argument(help="YAML file, or a shipped one, such as smoke")]
 Overrides = Annotated[
@@ -72,19 +95,79 @@ def encode_samples(
         typer.echo(f"Encoded: {folder}")
 
 
+@app.command()
+def contact_sheet(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="PNG file to write")] = Path("contact-sheet.png"),
+    rows: Annotated[int, typer.Option(min=1, help="samples to show")] = 16,
+) -> None:
+    """Draw what the model will see: the first training samples, after augmentation."""
+    from .training.config import load_config
+    from .training.contact_sheet import contact_sheet as draw
+
+    sheet, skipped = draw(load_config(config, overrides or ()), rows)
+    sheet.save(out, "PNG")
+    for reason in skipped:
+        typer.echo(f"Left out: {reason}", err=True)
+    typer.echo(str(out))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help=".ckpt, .safetensors or diffusers folder")],
+    target: Annotated[Path, typer.Argument(help="*.safetensors file, or a folder to make")],
+    to: Annotated[
+        Literal["original", "diffusers"] | None,
+        typer.Option(help="layout; follows from the target's name if left out"),
+    ] = None,
+    dtype: Annotated[
+        Literal["keep", "fp32", "fp16", "bf16"], typer.Option(help="of all tensors")
+    ] = "keep",
+    force: Annotated[bool, typer.Option("--force", help="replace an existing target")] = False,
+) -> None:
+    """Write a model in another layout, and compare what was written bit by bit.
+
+    The original layout is one safetensors file, the diffusers layout a folder.
+    """
+    import torch
+
+    from .convert import convert as run
+
+    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    done = run(source, target, layout=to, dtype=dtypes.get(dtype), force=force)
+    typer.echo(f"{target}: {done.layout} layout, {done.tensors} tensors equal their source.")
+    for note in done.notes:
+        typer.echo(f"Note: {note}", err=True)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="model or part of one")],
+) -> None:
+    """Tell what a file or folder is: layout, parts, sizes, metadata; loads no weights."""
+    from .inspection import describe, inspect_model
+
+    found = inspect_model(path)
+    console = Console()
+    console.print(describe(path, found))
+    if found.problem:
+        console.print(Text(f"No model to paint with: {found.problem}", "yellow"), soft_wrap=True)
+
+
 def is_main_process() -> bool:
     """Whether this is the first process of a torchrun, or the only one."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def main() -> None:
-    """Run a command; what a user can mend is told in one sentence, without a traceback."""
+def _is_for_users(error: Exception) -> bool:
     from .checkpoint import CheckpointError
     from .training.config import ConfigError
+    from .training.pictures import DataError
 
-    try:
-        app()
-    except (CheckpointError, ConfigError) as error:
-        if is_main_process():
-            errors.print(f"[red]{error}[/]", highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
+    return isinstance(error, (CheckpointError, ConfigError, DataError, PermissionError))
+
+
+def main() -> None:
+    """Run a command."""
+    app(prog_name="python -m exemplar_model")

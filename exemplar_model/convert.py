@@ -172,7 +172,9 @@ def _files(
         return {
             original: {
                 **{UNET_PREFIX + key: tensor for key, tensor in checkpoint.unet.items()},
-                **{AUTOENCODER_PREFIX + key: value for key, value in checkpoint.autoencoder.items()},
+                **{
+                    AUTOENCODER_PREFIX + key: value for key, value in checkpoint.autoencoder.items()
+                },
                 **encoder_to_original(checkpoint.encoder),
             }
         }

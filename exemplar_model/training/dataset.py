@@ -19,7 +19,7 @@ from ..config import LATENT_CHANNELS, NUM_TIMESTEPS
 from .augment import draw_transform
 from .config import Augmentation
 from .holes import box_hole, extend, pad, shape_hole, square_crop
-from .pictures import Picture, Pixels, Source, UnreadablePictureError
+from .pictures import DataError, Picture, Pixels, Source, UnreadablePictureError
 
 Sample = dict[str, Any]
 MOST_SKIPPED = 100
@@ -169,7 +169,7 @@ class ExemplarDataset(Dataset[Sample]):
                 continue
             noise = draw_noise(self.seed, epoch, index, self.latent_side)
             return {**sample, **noise, "skipped": skipped}
-        raise RuntimeError(
+        raise DataError(
             f"{MOST_SKIPPED} pictures in a row cannot be used, the last because {skipped[-1]}; "
             "check the paths under `data`."
         )

@@ -16,6 +16,10 @@ class UnreadablePictureError(Exception):
     """One picture is corrupt, absent or without a usable box; training goes on without it."""
 
 
+class DataError(RuntimeError):
+    """The pictures as a whole cannot be used; the message names the cure."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture with the boxes of its objects.

@@ -29,7 +29,7 @@ from .dataset import MOST_SKIPPED, Sample, SampleMaker, collate, draw_noise
 from .holes import Array, usable
 from .openimages import OpenImages
 from .photos import boxes_in_pixels, read_pixels
-from .pictures import Picture, UnreadablePictureError
+from .pictures import DataError, Picture, UnreadablePictureError
 
 PICTURE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 SHARD_SAMPLES = 1_000_000
@@ -165,7 +165,7 @@ class ShardStream(IterableDataset[Sample]):
                 for error in errors:
                     yield epoch, -1, error
             if not seen:
-                raise RuntimeError("A whole epoch of shards holds no sample; check data.urls.")
+                raise DataError("A whole epoch of shards holds no sample; check data.urls.")
             epoch += 1
 
     def _samples(
@@ -183,7 +183,7 @@ class ShardStream(IterableDataset[Sample]):
             except UnreadablePictureError as error:
                 skipped.append(str(error))
                 if len(waiting) == MOST_SKIPPED:
-                    raise RuntimeError(
+                    raise DataError(
                         f"{MOST_SKIPPED} pictures in a row cannot be used, the last because "
                         f"{error}; check data.urls."
                     ) from error
