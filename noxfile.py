@@ -1,4 +1,4 @@
-"""Sessions: `nox -s demo`, `tests`, `lint`, `train_tiny`; one environment and host for all."""
+"""Sessions: `nox -s demo`, `tests`, `lint`, `train_tiny`, `transfer`; one environment and host for all."""
 
 from __future__ import annotations
 
@@ -93,6 +93,13 @@ def train_tiny(session: nox.Session) -> None:
     """Rebuild the shipped model from its packages: hours on two cores; run again to go on."""
     python = environment(session, find_host(session))
     session.run(python, "-m", "tiny_model", external=True)
+
+
+@nox.session
+def transfer(session: nox.Session) -> None:
+    """Measure how far exemplars come across with the shipped model, and draw the contact sheet."""
+    python = environment(session, find_host(session))
+    session.run(python, "-m", "tiny_model.transfer", *session.posargs, external=True)
 
 
 @nox.session

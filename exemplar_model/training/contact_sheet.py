@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
-from .config import ConfigError, TrainConfig
+from .config import ConfigError, EncodedData, TrainConfig
 from .dataset import Sample
 from .shards import ShardStream
 from .sources import open_training_data
@@ -37,16 +37,16 @@ def contact_sheet(config: TrainConfig, rows: int) -> tuple[Image.Image, list[str
     Raises:
         ConfigError: the data cannot be used, or holds no pictures any more.
     """
+    if isinstance(config.data, EncodedData):
+        raise ConfigError(
+            "data.kind is encoded, which holds no pictures any more; name the configuration that "
+            "its samples were encoded from."
+        )
     data = open_training_data(config)
     if isinstance(data, ShardStream):
         samples = list(islice(data, rows))
     else:
         samples = [data[0, index] for index in range(min(rows, len(data)))]
-    if "image" not in samples[0]:
-        raise ConfigError(
-            f"data.kind is {config.data.kind}, which holds no pictures any more; name the "
-            "configuration that they were encoded from."
-        )
     drawn = [_row(sample) for sample in samples]
     pixels = grid([list(row.values()) for row in drawn]).mul(255).round().byte()
     cells = Image.fromarray(pixels.permute(1, 2, 0).numpy())  # CHW -> HWC

@@ -45,7 +45,9 @@ def test_an_earlier_checkpoint_can_be_exported_in_full_precision(trained, tmp_pa
     tensors, metadata = read(target)
     assert metadata["step"] == "2"
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
-    assert not torch.equal(tensors["learnable_vector"], weights(trained)["learnable_vector"].float())
+    assert not torch.equal(
+        tensors["learnable_vector"], weights(trained)["learnable_vector"].float()
+    )
     Components.from_checkpoint(read_checkpoint(target))
 
 

@@ -8,7 +8,7 @@ from scipy.stats import chisquare, kstest
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from exemplar_model.training.config import Augmentation, CutoutData, GeneratedData
+from exemplar_model.training.config import Augmentation, GeneratedData
 from exemplar_model.training.dataset import (
     ExemplarDataset,
     KeptDataset,
@@ -18,7 +18,7 @@ from exemplar_model.training.dataset import (
 )
 from exemplar_model.training.holes import Box
 from exemplar_model.training.pictures import Picture, UnreadablePictureError
-from exemplar_model.training.synthetic import Cutouts, Shapes
+from exemplar_model.training.synthetic import Shapes
 
 PLAIN = {"flip": 0, "rotate": 0, "blur": 0, "affine": 0}
 LEAST_P = 1e-3
@@ -307,58 +307,3 @@ def test_noise_is_normal_timesteps_and_coins_are_uniform():
     # the same timestep in neighbours or epochs would show here
     assert abs(np.corrcoef(timesteps[:-1], timesteps[1:])[0, 1]) < 0.06
     assert abs(np.corrcoef(timesteps[:1000], timesteps[1000:2000])[0, 1]) < 0.12
-
-
-@pytest.fixture
-def cutouts(tmp_path):
-    """A red disc with green where nothing shows, over a blue photo."""
-    objects, backgrounds = tmp_path / "objects", tmp_path / "backgrounds"
-    objects.mkdir()
-    backgrounds.mkdir()
-    y, x = np.mgrid[:60, :60] - 29.5
-    disc = np.zeros((60, 60, 4), np.uint8)
-    disc[..., 1] = 255
-    disc[x**2 + y**2 < 27**2] = (255, 0, 0, 255)
-    Image.fromarray(disc).save(objects / "disc.png")
-    Image.new("RGB", (300, 200), (0, 0, 255)).save(backgrounds / "blue.png")
-    return CutoutData(kind="cutouts", objects=objects, backgrounds=backgrounds, samples=20)
-
-
-def test_cutouts_are_pasted_where_their_outline_says(cutouts):
-    source = Cutouts(cutouts)
-    for index in range(20):
-        picture = source.read(index, np.random.default_rng(index))
-        assert picture.image.shape in ((160, 208, 3), (208, 160, 3))
-        assert len(picture.boxes) == len(picture.objects) in (1, 2)
-        for box, outline in zip(picture.boxes, picture.objects, strict=True):
-            rows, columns = (outline > 24).nonzero()
-            assert box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            colours = picture.image[outline == 255]
-            assert len(colours) > 100
-            assert (colours == colours[0]).all()  # flat, whatever its hue
-            assert len(np.unique(colours[0])) > 1
-
-
-def test_invisible_colours_do_not_reach_the_edge(cutouts, monkeypatch):
-    monkeypatch.setattr("exemplar_model.training.synthetic.HUE_SHIFT", 0.0)
-    monkeypatch.setattr("exemplar_model.training.synthetic.PROCEDURAL", 0.0)
-    source = Cutouts(cutouts)
-    for index in range(10):
-        picture = source.read(index, np.random.default_rng(index))
-        red, green, _ = picture.image[np.max(picture.objects, axis=0) > 0].T
-        assert red.max() > 250
-        assert green.max() < 32  # the background is brightened by 25 at most
-
-
-def test_a_corrupt_object_is_skipped(cutouts):
-    (cutouts.objects / "disc.png").write_bytes(b"no picture")
-    with pytest.raises(UnreadablePictureError, match=r"disc\.png"):
-        Cutouts(cutouts).read(0, np.random.default_rng(0))
-
-
-def test_a_corrupt_background_is_skipped(cutouts):
-    (cutouts.backgrounds / "broken.png").write_bytes(b"no picture")
-    made = dataset(source=Cutouts(cutouts))
-    skipped = [reason for index in range(12) for reason in made[0, index]["skipped"]]
-    assert skipped
-    assert all(reason.startswith("broken.png: ") for reason in skipped)

@@ -1,0 +1,62 @@
+"""The twenty objects and five scenes that measure transfer: never trained on, chosen by a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+FOLDER = Path(__file__).parent / "held_out"
+SEED = 0
+OBJECTS, SCENES = 20, 5
+SIDE = 128
+HOLE = (0.5, 0.7)
+"""Side of the square hole, as a share of the scene's."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A photo and its hole (left, top, right, bottom), in pixels."""
+
+    photo: Image.Image
+    hole: tuple[int, int, int, int]
+
+
+def choose(held_out: Path) -> None:
+    """Write the objects and scenes out of the held-out pictures.
+
+    Args:
+        held_out: folder with `objects` and `backgrounds` that `write_pictures` made.
+    """
+    rng = np.random.default_rng(SEED)
+    objects = sorted((held_out / "objects").glob("*.png"))
+    photos = sorted((held_out / "backgrounds").glob("*.png"))
+    (FOLDER / "objects").mkdir(parents=True, exist_ok=True)
+    (FOLDER / "scenes").mkdir(exist_ok=True)
+    for number in rng.choice(len(objects), OBJECTS, replace=False):
+        picture = Image.open(objects[number])
+        picture.save(FOLDER / "objects" / objects[number].name, optimize=True)
+    for number in range(SCENES):
+        photo = Image.open(photos[number % len(photos)])
+        side = int(min(photo.size) * rng.uniform(0.5, 0.9))
+        left, top = (int(rng.integers(room - side + 1)) for room in photo.size)
+        crop = photo.crop((left, top, left + side, top + side)).resize((SIDE, SIDE))
+        extent = int(SIDE * rng.uniform(*HOLE))
+        x, y = rng.integers(SIDE // 16, SIDE - extent - SIDE // 16, 2, endpoint=True)
+        crop.save(FOLDER / "scenes" / f"{number}-x{x}-y{y}-s{extent}.png", optimize=True)
+
+
+def objects() -> list[Image.Image]:
+    """The objects, RGBA."""
+    return [Image.open(file).convert("RGBA") for file in sorted((FOLDER / "objects").iterdir())]
+
+
+def scenes() -> list[Scene]:
+    """The scenes; the hole is in the file's name."""
+    found: list[Scene] = []
+    for file in sorted((FOLDER / "scenes").iterdir()):
+        x, y, side = (int(part[1:]) for part in file.stem.split("-")[1:])
+        found.append(Scene(Image.open(file).convert("RGB"), (x, y, x + side, y + side)))
+    return found
