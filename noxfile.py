@@ -1,4 +1,4 @@
-"""Sessions: `nox -s demo`, `tests`, `lint`, `train_tiny`, `transfer`; one environment and host for all."""
+"""Sessions: `nox -s demo`, `tests`, `lint`, `train_tiny`, `transfer`; one environment for all."""
 
 from __future__ import annotations
 

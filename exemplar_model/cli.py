@@ -69,7 +69,7 @@ def export(
     dtype: Annotated[str, typer.Option(help="fp16 or fp32")] = "fp16",
 ) -> None:
     """Write the model of any checkpoint as one file, which Load Exemplar Model opens."""
-    from .training.engine import export_checkpoint
+    from .training.export import export_checkpoint
 
     export_checkpoint(run, target, dtype)
     typer.echo(f"Exported: {target}")

@@ -40,11 +40,17 @@ class ModelConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - where a configuration file gives them
 
     unet_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    """By level from the outside in, multiples of 32; all levels but the last attend."""
     unet_layers: int = 2
+    """Residual blocks of a level."""
     unet_heads: int = UNET_HEADS
+    """Attention heads at every level."""
     autoencoder_channels: tuple[int, ...] = (128, 256, 512, 512)
+    """By level from the outside in, multiples of the first; each level after it halves the side."""
     autoencoder_layers: int = 2
+    """Residual blocks of a level."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """Of the exemplar encoder."""
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> ModelConfig:

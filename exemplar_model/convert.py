@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
-from transformers import CLIPImageProcessor, CLIPVisionConfig
 
 from .checkpoint import (
     AUTOENCODER_PREFIX,
@@ -28,7 +26,7 @@ from .checkpoint import (
     read_weights,
 )
 from .components import ModelConfig, new_autoencoder, new_unet
-from .config import LINEAR_END, LINEAR_START, NUM_TIMESTEPS
+from .diffusers_folder import write_configs
 from .key_maps import (
     ENCODER_ORIGINAL,
     StateDict,
@@ -41,17 +39,8 @@ from .key_maps import (
 
 Layout = Literal["original", "diffusers"]
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
-MODEL_INDEX = """{
-  "_class_name": "PaintByExamplePipeline",
-  "feature_extractor": ["transformers", "CLIPImageProcessor"],
-  "image_encoder": ["paint_by_example", "PaintByExampleImageEncoder"],
-  "requires_safety_checker": false,
-  "safety_checker": [null, null],
-  "scheduler": ["diffusers", "PNDMScheduler"],
-  "unet": ["diffusers", "UNet2DConditionModel"],
-  "vae": ["diffusers", "AutoencoderKL"]
-}
-"""
+TRANSFORMERS_MARK = {"format": "pt"}
+"""Metadata without which transformers refuses a file."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,8 @@ def convert(
         return tensors, found
 
     checkpoint = read_checkpoint(source, read)
-    metadata.pop("format", None)  # diffusers' and transformers' own
+    for name in TRANSFORMERS_MARK:
+        metadata.pop(name, None)
     try:
         config = ModelConfig.from_checkpoint(checkpoint)
         files = _files(checkpoint, config, target.name if layout == "original" else None)
@@ -117,11 +107,12 @@ def convert(
             for name, tensors in files.items():
                 file = Path(folder) / name if layout == "original" else unfinished / name
                 file.parent.mkdir(parents=True, exist_ok=True)
-                cast = {key: _cast(key, tensor, dtype) for key, tensor in tensors.items()}
-                save_file(cast, file, metadata if layout == "original" else _marked(metadata))
-                del cast
+                about = metadata if layout == "original" else {**metadata, **TRANSFORMERS_MARK}
+                save_file(
+                    {k: _cast(k, tensor, dtype) for k, tensor in tensors.items()}, file, about
+                )
             if layout == "diffusers":
-                _write_configs(unfinished, config)
+                write_configs(unfinished, config)
             tensors = _compare(checkpoint, read_checkpoint(unfinished), dtype)
             _move(unfinished, target)
     except (OSError, SafetensorError) as error:
@@ -151,6 +142,8 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
         raise CheckpointError(f"There is no {source}.")
     if target.resolve() in (source.resolve(), *source.resolve().parents):
         raise CheckpointError(f"{target} is or holds the source; choose another target.")
+    if not target.parent.is_dir():
+        raise CheckpointError(f"There is no folder {target.parent}; make it first.")
     if not target.exists():
         return
     if not force:
@@ -188,42 +181,6 @@ def _files(
         ),
         "image_encoder/model.safetensors": encoder_to_diffusers(checkpoint.encoder),
     }
-
-
-def _write_configs(folder: Path, config: ModelConfig) -> None:
-    """All of a diffusers folder but the weights."""
-    encoder, view = config.encoder, config.encoder.image_size
-    with torch.device("meta"):
-        new_unet(config).save_config(folder / "unet")
-        new_autoencoder(config).save_config(folder / "vae")
-    CLIPVisionConfig(
-        architectures=["PaintByExampleImageEncoder"],
-        hidden_size=encoder.vision_width,
-        intermediate_size=encoder.vision_mlp,
-        num_hidden_layers=encoder.vision_layers,
-        num_attention_heads=encoder.vision_heads,
-        image_size=view,
-        patch_size=encoder.patch_size,
-        projection_dim=encoder.context_dim,
-    ).save_pretrained(folder / "image_encoder")
-    PNDMScheduler(
-        num_train_timesteps=NUM_TIMESTEPS,
-        beta_start=LINEAR_START,
-        beta_end=LINEAR_END,
-        beta_schedule="scaled_linear",
-        skip_prk_steps=True,
-        steps_offset=1,
-    ).save_config(folder / "scheduler")
-    processor: Any = CLIPImageProcessor(
-        size={"shortest_edge": view}, crop_size={"height": view, "width": view}
-    )
-    processor.save_pretrained(folder / "feature_extractor")
-    (folder / "model_index.json").write_text(MODEL_INDEX)
-
-
-def _marked(metadata: Mapping[str, str]) -> dict[str, str]:
-    # transformers refuses files without the mark
-    return {**metadata, "format": "pt"}
 
 
 def _cast(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -287,9 +244,16 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
 
 
 def _move(unfinished: Path, target: Path) -> None:
-    if target.is_dir():  # a folder that holds something cannot be replaced in one step
-        target.rename(unfinished.with_name("replaced"))
-    unfinished.replace(target)
+    if not target.is_dir():
+        unfinished.replace(target)
+        return
+    replaced = unfinished.with_name("replaced")  # is deleted with its folder
+    target.rename(replaced)
+    try:
+        unfinished.rename(target)
+    except OSError:
+        replaced.rename(target)
+        raise
 
 
 def _notes(layout: Layout, config: ModelConfig, names: list[str]) -> Iterable[str]:

@@ -22,13 +22,21 @@ class EncoderConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - where a configuration file gives them
 
     vision_width: int = 1024
+    """Channels of the tower and of the mapper."""
     vision_layers: int = 24
+    """Transformer layers of the tower."""
     vision_heads: int = 16
+    """Attention heads of the tower; they divide its width."""
     vision_mlp: int = 4096
+    """Inner width of the tower's feed-forward layers."""
     image_size: int = 224
+    """Side of the exemplar as the tower takes it, in pixels."""
     patch_size: int = 14
+    """Side of a patch; it divides `image_size`."""
     mapper_blocks: int = 5
+    """Residual blocks between tower and projection."""
     context_dim: int = 768
+    """Width of the context token."""
 
     @classmethod
     def from_state_dict(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -219,11 +220,9 @@ def _sizes(model: Checkpoint) -> dict[str, str]:
             f"latent channels {autoencoder.embed_dim}, factor {autoencoder.factor}"
         )
     with suppress(KeyError):
-        # a tower alone has no projection; of it only the mapper's line below would tell
-        projection = next(iter(model.encoder.values())).new_empty(0)
-        encoder = EncoderConfig.from_state_dict(
-            {"proj_out.weight": projection, **model.encoder}, model.vision_heads
-        )
+        # a tower alone has no projection, nor a line in which its size would be shown
+        projection = {"proj_out.weight": torch.empty(0)}
+        encoder = EncoderConfig.from_state_dict(projection | model.encoder, model.vision_heads)
         sizes["tower"] = (
             f"width {encoder.vision_width}, layers {encoder.vision_layers}, "
             f"heads {encoder.vision_heads}, patch {encoder.patch_size}, view {encoder.image_size}"

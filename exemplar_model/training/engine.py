@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
-from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from .autoencoder import AutoencoderStage
-from .batches import BatchPlan, StepBatches
-from .checkpoints import STATE, Checkpoints, Progress, load
-from .config import ConfigError, TrainConfig, load_config
-from .dataset import Sample, Samples, collate
-from .denoiser import DenoiserStage
+from .batches import BatchPlan
+from .checkpoints import Checkpoints
+from .config import ConfigError, TrainConfig
+from .dataset import Sample, Samples
+from .export import export
+from .loading import open_loader
+from .process import agree, averaged, new_accelerator, new_stage, stop_on_signal
 from .report import Report
-from .sources import open_dataset
+from .sources import open_dataset, open_training_data
 from .stage import Stage, fixed_batches
-from .tower import TowerStage
 
-STAGES: dict[str, type[Stage]] = {
-    "denoiser": DenoiserStage,
-    "autoencoder": AutoencoderStage,
-    "tower": TowerStage,
-}
 MAY_CHANGE = {
     "steps",
     "workers",
@@ -65,8 +53,8 @@ def train(config: TrainConfig) -> Path | None:
         _claim_folder(config)
     accelerator.wait_for_everyone()
 
-    stage = _new_stage(config, accelerator.device)
-    dataset = open_dataset(config, config.data)
+    stage = new_stage(config, accelerator.device)
+    dataset = open_training_data(config)
     held_out = config.validation.data and open_dataset(config, config.validation.data)
     trained = [p for p in stage.module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -79,9 +67,9 @@ def train(config: TrainConfig) -> Path | None:
         accelerator.register_for_checkpointing(ema)
     checkpoints = Checkpoints(config.out / "checkpoints", config.keep_checkpoints)
     progress = checkpoints.resume(accelerator)
-    loader = _loader(config, dataset, plan, accelerator, progress.step)
+    loader = open_loader(config, dataset, plan, accelerator, progress.step)
 
-    with _stop_on_signal() as stopped, Report(config, accelerator, progress) as report:
+    with stop_on_signal() as stopped, Report(config, accelerator, progress) as report:
         for batch in loader:
             report.skipped(batch.pop("skipped"))
             batch = {key: value.to(accelerator.device) for key, value in batch.items()}
@@ -105,69 +93,20 @@ def train(config: TrainConfig) -> Path | None:
             report.update(rate)
             last = progress.step == config.steps
             if held_out and (progress.step % config.validation.every == 0 or last):
-                with _averaged(ema, trained):
+                with averaged(ema, trained):
                     _validate(stage, module, held_out, report, accelerator)
-            stop = _agree(stopped(), accelerator)
+            stop = agree(stopped(), accelerator)
             if stop or last or progress.step % config.checkpoint_every == 0:
                 checkpoints.save(accelerator, progress)
             if stop and not last:
                 report.say(f"Stopped at update {progress.step}; the same command goes on.")
                 return None
-    with _averaged(ema, trained):
+    with averaged(ema, trained):
         if accelerator.is_main_process:
             export(stage, dataset, progress, config.out / "model.safetensors")
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return config.out / "model.safetensors"
-
-
-def new_accelerator(config: TrainConfig) -> Accelerator:
-    """The accelerator of a run, after making sure that it sees every process.
-
-    Raises:
-        ConfigError: the launcher started more processes than accelerate would use, each of which
-            would train for itself.
-    """
-    # without `cpu`, accelerate takes several processes on a machine without GPU for single ones
-    accelerator = Accelerator(
-        mixed_precision=config.precision, cpu=not torch.accelerator.is_available()
-    )
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != started:
-        raise ConfigError(
-            f"The launcher started {started} processes, accelerate sees "
-            f"{accelerator.num_processes}; start them with torchrun."
-        )
-    return accelerator
-
-
-def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
-    """Export any checkpoint of a run.
-
-    Args:
-        run: folder of the run (its newest checkpoint counts), or of one checkpoint.
-        target: safetensors file to write.
-        dtype: "fp16" or "fp32".
-
-    Raises:
-        ConfigError: there is no finished checkpoint.
-    """
-    out = run if (run / "config.yaml").is_file() else run.parent.parent
-    found = Checkpoints(out / "checkpoints", keep=1).complete() if out == run else [run]
-    if not found or not (found[-1] / STATE).is_file():
-        raise ConfigError(f"{run} is neither a run nor one of its finished checkpoints.")
-    config = load_config(str(out / "config.yaml"), [f"export_dtype={dtype}"])
-    accelerator = new_accelerator(config)
-    stage = _new_stage(config, accelerator.device)
-    trained = [p for p in stage.module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained)
-    ema = EMAModel(trained, decay=config.ema) if config.ema else None
-    accelerator.prepare(stage.module, optimizer)
-    if ema is not None:
-        accelerator.register_for_checkpointing(ema)
-    progress = load(accelerator, found[-1])
-    with _averaged(ema, trained):
-        export(stage, open_dataset(config, config.data), progress, target)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -177,29 +116,6 @@ def learning_rate(config: TrainConfig, step: int) -> float:
         share = (step - config.warmup) / max(1, config.steps - config.warmup)
         rate *= 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * share))
     return rate
-
-
-def export(stage: Stage, dataset: Samples, progress: Progress, path: Path) -> None:
-    """Write the weights under their original names, with what made them, in one rename."""
-    weights, metadata = stage.export(dataset)
-    config = stage.config
-    dtype = {"fp16": torch.float16, "fp32": torch.float32}[config.export_dtype]
-    metadata |= {
-        "config": config.model_dump_json(),
-        "step": str(progress.step),
-        "data": dataset.fingerprint(),
-    }
-    unfinished = path.with_suffix(".unfinished")
-    tensors = {
-        key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in weights.items()
-    }
-    save_file(tensors, unfinished, metadata)
-    unfinished.replace(path)
-
-
-def _new_stage(config: TrainConfig, device: torch.device) -> Stage:
-    set_seed(config.seed)  # what starts random starts alike; everything later is drawn by sample
-    return STAGES[config.stage](config, device)
 
 
 def _claim_folder(config: TrainConfig) -> None:
@@ -218,31 +134,6 @@ def _claim_folder(config: TrainConfig) -> None:
             )
     config.out.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
-
-
-def _loader(
-    config: TrainConfig,
-    dataset: Samples,
-    plan: BatchPlan,
-    accelerator: Accelerator,
-    start: int,
-) -> DataLoader[Sample]:
-    batches = StepBatches(
-        len(dataset),
-        plan,
-        seed=config.seed,
-        process=accelerator.process_index,
-        start=start,
-        stop=config.steps,
-    )
-    samples: Any = dataset  # reads by (epoch, index), which torch's type does not foresee
-    return DataLoader(
-        samples,
-        batch_sampler=batches,
-        num_workers=config.workers,
-        collate_fn=collate,
-        pin_memory=accelerator.device.type == "cuda",
-    )
 
 
 def _validate(
@@ -268,44 +159,3 @@ def _validate(
 def _to_device(batches: Any, device: torch.device) -> Iterator[Sample]:
     for batch in batches:
         yield {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-
-
-@contextmanager
-def _averaged(ema: EMAModel | None, parameters: list[Any]) -> Generator[None]:
-    """The running mean in place of the weights."""
-    if ema is None:
-        yield
-        return
-    ema.store(parameters)
-    ema.copy_to(parameters)
-    try:
-        yield
-    finally:
-        ema.restore(parameters)
-
-
-@contextmanager
-def _stop_on_signal() -> Generator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C ask for a stop after the running update; a second one kills."""
-    received: list[signal.Signals] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append(signal.Signals(number))
-        signal.signal(number, before[received[-1]])
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, receive)
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _agree(stop: bool, accelerator: Any) -> bool:
-    """Whether any process was asked to stop; all must leave at the same update."""
-    if accelerator.num_processes == 1:
-        return stop
-    flag = torch.tensor(float(stop), device=accelerator.device)
-    return bool(accelerator.reduce(flag, reduction="sum"))

@@ -26,10 +26,15 @@ AnyDataset = ExemplarDataset | KeptDataset | EncodedDataset
 
 
 def open_training_data(config: TrainConfig) -> AnyDataset | ShardStream:
-    """What a run trains on: a dataset, or a stream."""
-    if not isinstance(config.data, ShardData) or config.keep_samples:
-        return open_dataset(config, config.data)
-    return ShardStream(config.data, _maker(config), config.seed, _latent_side(config))
+    """What a run trains on: a dataset, or a stream where nothing reads it by number.
+
+    Raises:
+        ConfigError: the data cannot be used, or not for this stage.
+    """
+    numbered = config.keep_samples or config.stage == "autoencoder"
+    if isinstance(config.data, ShardData) and not numbered:
+        return ShardStream(config.data, _maker(config), config.seed, _latent_side(config))
+    return open_dataset(config, config.data)
 
 
 def open_dataset(config: TrainConfig, data: Data) -> AnyDataset:
@@ -60,8 +65,8 @@ def open_source(data: Data) -> Source:
     if isinstance(data, GeneratedData):
         return Shapes(data)
     raise ConfigError(
-        f"Data of kind {data.kind} is for training only, without keep_samples; for validation "
-        "and encode-samples give pictures in files."
+        f"Data of kind {data.kind} cannot be read by number, as validation, encode-samples, "
+        "keep_samples and the autoencoder stage do; give them pictures in files."
     )
 
 

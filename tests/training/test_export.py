@@ -10,7 +10,8 @@ from exemplar_model.checkpoint import read_checkpoint
 from exemplar_model.components import Components
 from exemplar_model.training.config import ConfigError
 from exemplar_model.training.encoded import encode_samples
-from exemplar_model.training.engine import export_checkpoint, train
+from exemplar_model.training.engine import train
+from exemplar_model.training.export import export_checkpoint
 from exemplar_model.training.sources import open_dataset
 from tests.support.training import small_config, weights
 

@@ -239,8 +239,12 @@ def test_shards_are_for_training_only(shards, tmp_path):
     config = small_config(tmp_path, f"data={json.dumps(data)}")
     opened = open_training_data(config)
     assert opened.fingerprint() == stream(shards).fingerprint()
-    with pytest.raises(ConfigError, match="for training only"):
+    with pytest.raises(ConfigError, match="cannot be read by number"):
         open_dataset(config, config.data)
+    for override in ("keep_samples=true", "stage=autoencoder"):
+        numbered = small_config(tmp_path, f"data={json.dumps(data)}", override)
+        with pytest.raises(ConfigError, match="cannot be read by number"):
+            open_training_data(numbered)
     total = sum(file.stat().st_size for file in shards.glob("*.tar"))
     assert picture_bytes(config.data) == pytest.approx(total / PICTURES)
     assert measure(config, 0.05) > 0

@@ -1,0 +1,50 @@
+"""From dataset or stream to micro-batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from .batches import BatchPlan, StepBatches
+from .config import TrainConfig
+from .dataset import Sample, collate
+from .shards import ShardStream
+from .sources import AnyDataset
+
+
+def open_loader(
+    config: TrainConfig,
+    dataset: AnyDataset | ShardStream,
+    plan: BatchPlan,
+    accelerator: Accelerator,
+    start: int,
+) -> DataLoader[Sample]:
+    """Micro-batches of this process from update `start` to the end of the run."""
+    process, pin_memory = accelerator.process_index, accelerator.device.type == "cuda"
+    if isinstance(dataset, ShardStream):
+        return dataset.loader(
+            plan,
+            process=process,
+            workers=config.workers,
+            start=start,
+            stop=config.steps,
+            pin_memory=pin_memory,
+        )
+    batches = StepBatches(
+        len(dataset),
+        plan,
+        seed=config.seed,
+        process=process,
+        start=start,
+        stop=config.steps,
+    )
+    samples: Any = dataset  # reads by (epoch, index), which torch's type does not foresee
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=config.workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+    )
