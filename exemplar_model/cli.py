@@ -114,6 +114,46 @@ def contact_sheet(
 
 
 @app.command()
+def write_shards(
+    config: Config,
+    folder: Annotated[Path, typer.Argument(help="where the shards go")],
+    overrides: Overrides = None,
+    per_shard: Annotated[int, typer.Option(min=1, help="pictures in a shard")] = 4000,
+) -> None:
+    """Copy the pictures of a configuration, shuffled, into tar shards for streaming.
+
+    Goes on where it stopped. Train on them with data.kind: shards.
+    """
+    from .training.config import ConfigError, load_config
+    from .training.shards import Coco, OpenImages, write_shards
+    from .training.sources import open_source
+
+    loaded = load_config(config, overrides or ())
+    source = open_source(loaded.data)
+    if not isinstance(source, OpenImages | Coco):
+        raise ConfigError(f"Data of kind {loaded.data.kind} is no set of files to put into shards.")
+    skipped = write_shards(source, folder, per_shard=per_shard, seed=loaded.seed)
+    for reason in skipped:
+        typer.echo(f"Left out: {reason}", err=True)
+    typer.echo(f"Shards: {folder}")
+
+
+@app.command()
+def throughput(
+    config: Config,
+    overrides: Overrides = None,
+    seconds: Annotated[float, typer.Option(min=1, help="how long to measure")] = 20.0,
+) -> None:
+    """Measure the data pipeline alone, and work out what the paper's run would need of it."""
+    from .training.config import load_config
+    from .training.throughput import measure, paper_table, picture_bytes
+
+    loaded = load_config(config, overrides or ())
+    rate = measure(loaded, seconds)
+    Console().print(paper_table(rate, picture_bytes(loaded.data)))
+
+
+@app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help=".ckpt, .safetensors or diffusers folder")],
     target: Annotated[Path, typer.Argument(help="*.safetensors file, or a folder to make")],

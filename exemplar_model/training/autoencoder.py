@@ -73,7 +73,9 @@ class AutoencoderStage(Stage):
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
         self.autoencoder = new_autoencoder(config.model)
-        self.norms = [m for m in self.autoencoder.modules() if isinstance(m, nn.GroupNorm)]
+        self.norms: list[Any] = [
+            module for module in self.autoencoder.modules() if isinstance(module, nn.GroupNorm)
+        ]
         for norm in self.norms:
             norm.__class__ = FadingNorm  # same parameters, same names
         quant_conv: Any = self.autoencoder.quant_conv

@@ -124,8 +124,11 @@ def _claim_folder(config: TrainConfig) -> None:
     wanted = config.model_dump(mode="json")
     if file.is_file():
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # how a stream is dealt out depends on who reads it
+        fixed = {"workers", "micro_batch"} if config.data.kind == "shards" else set[str]()
+        may_change = MAY_CHANGE - fixed
         changed = sorted(
-            key for key in wanted if key not in MAY_CHANGE and wanted[key] != found.get(key)
+            key for key in wanted if key not in may_change and wanted[key] != found.get(key)
         )
         if changed:
             raise ConfigError(
