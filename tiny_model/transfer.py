@@ -31,7 +31,7 @@ from .held_out import Scene, objects, scenes
 GRID = 6
 SEEDS = (0, 1)
 console = Console()
-Pixels = np.ndarray[Any, np.dtype[np.float32]]
+Pixels = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

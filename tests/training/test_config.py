@@ -143,7 +143,7 @@ def test_a_file_needs_few_keys(tmp_path):
     [
         (SMALLEST + "learning_rat: 1\n", "there is no key learning_rat"),
         (SMALLEST + "augmentation: {flop: 1}\n", r"there is no key augmentation\.flop"),
-        (SMALLEST + "model: {unet_chanels: [1]}\n", r"there is no key model\.unet_chanels"),
+        (SMALLEST + "model: {unet_widths: [1]}\n", r"there is no key model\.unet_widths"),
         (SMALLEST + "model: {encoder: {depth: 1}}\n", r"there is no key model\.encoder\.depth"),
         (SMALLEST.replace("generated", "generated, sample: 1"), r"there is no key data\.sample"),
         (SMALLEST.replace("steps: 3\n", ""), "steps is missing"),
