@@ -20,6 +20,7 @@ from .key_maps import (
     StateDict,
     autoencoder_from_diffusers,
     encoder_from_diffusers,
+    encoder_to_original,
     unet_from_diffusers,
 )
 
@@ -60,65 +61,13 @@ class Checkpoint:
         """Sizes of the exemplar encoder."""
         return EncoderConfig.from_state_dict(self.encoder, self.vision_heads)
 
-
-@dataclass(frozen=True)
-class UNetConfig:
-    """Sizes of a Stable Diffusion 1 UNet in the original layout, by level from the outside in."""
-
-    channels: tuple[int, ...]
-    attends: tuple[bool, ...]
-    residual_blocks: int
-    context_dim: int
-
-    @classmethod
-    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> UNetConfig:
-        """Read every size from the shapes of the downward half."""
-        channels: list[int] = []
-        attends: list[bool] = []
-        residual_blocks = block = 1
-        while (key := f"input_blocks.{block}.0.out_layers.3.weight") in state_dict:
-            residual_blocks = 1
-            while f"input_blocks.{block + 1}.0.out_layers.3.weight" in state_dict:
-                block, residual_blocks = block + 1, residual_blocks + 1
-            channels.append(state_dict[key].shape[0])
-            attends.append(f"input_blocks.{block}.1.norm.weight" in state_dict)
-            block += 2  # past the downsampler
-        context = state_dict["middle_block.1.transformer_blocks.0.attn2.to_k.weight"]
-        return cls(tuple(channels), tuple(attends), residual_blocks, context.shape[1])
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """Sizes of a KL autoencoder in the original layout."""
-
-    channels: int
-    multipliers: tuple[int, ...]
-    residual_blocks: int
-    z_channels: int
-    embed_dim: int
-
-    @property
-    def factor(self) -> int:
-        """Pixels per latent, in each direction."""
-        return 2 ** (len(self.multipliers) - 1)
-
-    @classmethod
-    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> AutoencoderConfig:
-        """Read every size from the shapes of the encoder half."""
-        channels = state_dict["encoder.conv_in.weight"].shape[0]
-        widths: list[int] = []
-        while (key := f"encoder.down.{len(widths)}.block.0.conv2.weight") in state_dict:
-            widths.append(state_dict[key].shape[0])
-        blocks = 0
-        while f"encoder.down.0.block.{blocks}.conv1.weight" in state_dict:
-            blocks += 1
-        return cls(
-            channels=channels,
-            multipliers=tuple(width // channels for width in widths),
-            residual_blocks=blocks,
-            z_channels=state_dict["decoder.conv_in.weight"].shape[1],
-            embed_dim=state_dict["post_quant_conv.weight"].shape[1],
-        )
+    def to_original(self) -> StateDict:
+        """All weights under the names of the original checkpoint."""
+        return {
+            **{UNET_PREFIX + key: tensor for key, tensor in self.unet.items()},
+            **{AUTOENCODER_PREFIX + key: tensor for key, tensor in self.autoencoder.items()},
+            **encoder_to_original(self.encoder),
+        }
 
 
 def read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
@@ -191,13 +140,8 @@ def _read(path: Path, read_file: ReadFile) -> tuple[StateDict, dict[str, str]]:
 def _from_original(
     name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> Checkpoint:
-    encoder: StateDict = {}
-    for key, tensor in tensors.items():
-        prefix = next((prefix for prefix in ENCODER_ORIGINAL if key.startswith(prefix)), None)
-        if prefix is not None and not key.endswith(".position_ids"):
-            encoder[ENCODER_ORIGINAL[prefix] + key.removeprefix(prefix)] = tensor
-    unet = _strip(tensors, UNET_PREFIX)
-    autoencoder = _strip(tensors, AUTOENCODER_PREFIX)
+    checkpoint = split_original(tensors, metadata)
+    encoder = checkpoint.encoder
     absent = [
         key
         for key, present in (
@@ -209,13 +153,23 @@ def _from_original(
     ]
     if absent:
         raise CheckpointError(
-            f"{name} is {_kind(unet)}, not a Paint by Example model: it lacks "
+            f"{name} is {_kind(checkpoint.unet)}, not a Paint by Example model: it lacks "
             f"{', '.join(absent)}; choose {OFFICIAL_MODEL}."
         )
+    return checkpoint
+
+
+def split_original(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Checkpoint:
+    """The parts of a file in the original layout, as far as they are there."""
+    encoder: StateDict = {}
+    for key, tensor in tensors.items():
+        prefix = next((prefix for prefix in ENCODER_ORIGINAL if key.startswith(prefix)), None)
+        if prefix is not None and not key.endswith(".position_ids"):
+            encoder[ENCODER_ORIGINAL[prefix] + key.removeprefix(prefix)] = tensor
     hints: dict[str, Any] = json.loads(metadata.get("exemplar_model", "{}"))
     return Checkpoint(
-        unet=unet,
-        autoencoder=autoencoder,
+        unet=_strip(tensors, UNET_PREFIX),
+        autoencoder=_strip(tensors, AUTOENCODER_PREFIX),
         encoder=encoder,
         unet_heads=hints.get("unet_heads", UNET_HEADS),
         vision_heads=hints.get("vision_heads"),

@@ -66,7 +66,7 @@ def train(config: Config, overrides: Overrides = None) -> None:
 def export(
     run: Annotated[Path, typer.Argument(help="folder of a run, or one of its checkpoints")],
     target: Annotated[Path, typer.Argument(help="safetensors file to write")],
-    dtype: Annotated[str, typer.Option(help="fp16 or fp32")] = "fp16",
+    dtype: Annotated[Literal["fp16", "fp32"], typer.Option(help="of all tensors")] = "fp16",
 ) -> None:
     """Write the model of any checkpoint as one file, which Load Exemplar Model opens."""
     from .training.export import export_checkpoint

@@ -15,22 +15,18 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from .checkpoint import (
-    AUTOENCODER_PREFIX,
-    UNET_PREFIX,
-    AutoencoderConfig,
     Checkpoint,
-    UNetConfig,
 )
 from .config import LATENT_CHANNELS, LATENT_SCALE, UNET_CHANNELS, UNET_HEADS
 from .encoder import EncoderConfig, ExemplarEncoder, load_encoder
 from .key_maps import (
     autoencoder_from_diffusers,
     autoencoder_names,
-    encoder_to_original,
     original_to_diffusers,
     unet_from_diffusers,
     unet_names,
 )
+from .sizes import AutoencoderConfig, UNetConfig
 
 
 @dataclass(frozen=True)
@@ -115,13 +111,11 @@ class Components:
 
     def to_original(self) -> dict[str, Tensor]:
         """All weights under the names of the original checkpoint."""
-        unet = unet_from_diffusers(self.unet.state_dict())
-        autoencoder = autoencoder_from_diffusers(self.autoencoder.state_dict())
-        return {
-            **{UNET_PREFIX + key: tensor for key, tensor in unet.items()},
-            **{AUTOENCODER_PREFIX + key: tensor for key, tensor in autoencoder.items()},
-            **encoder_to_original(self.encoder.state_dict()),
-        }
+        return Checkpoint(
+            unet=unet_from_diffusers(self.unet.state_dict()),
+            autoencoder=autoencoder_from_diffusers(self.autoencoder.state_dict()),
+            encoder=self.encoder.state_dict(),
+        ).to_original()
 
 
 def new_unet(config: ModelConfig) -> UNet2DConditionModel:

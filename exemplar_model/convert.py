@@ -32,7 +32,6 @@ from .key_maps import (
     StateDict,
     autoencoder_names,
     encoder_to_diffusers,
-    encoder_to_original,
     original_to_diffusers,
     unet_names,
 )
@@ -162,15 +161,7 @@ def _files(
 ) -> dict[str, StateDict]:
     """Tensors by file: one of the name `original`, or those of a diffusers folder."""
     if original is not None:
-        return {
-            original: {
-                **{UNET_PREFIX + key: tensor for key, tensor in checkpoint.unet.items()},
-                **{
-                    AUTOENCODER_PREFIX + key: value for key, value in checkpoint.autoencoder.items()
-                },
-                **encoder_to_original(checkpoint.encoder),
-            }
-        }
+        return {original: checkpoint.to_original()}
     with torch.device("meta"):  # names and shapes only
         unet, autoencoder = new_unet(config).state_dict(), new_autoencoder(config).state_dict()
     weights = "diffusion_pytorch_model.safetensors"

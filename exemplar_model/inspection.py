@@ -19,17 +19,17 @@ from .checkpoint import (
     AUTOENCODER_PREFIX,
     FOLDERS,
     UNET_PREFIX,
-    AutoencoderConfig,
     Checkpoint,
     CheckpointError,
-    UNetConfig,
     component_file,
     read_checkpoint,
     read_weights,
+    split_original,
 )
 from .config import LATENT_CHANNELS, UNET_CHANNELS
 from .encoder import EncoderConfig
-from .key_maps import ENCODER_ORIGINAL, StateDict
+from .key_maps import StateDict
+from .sizes import AutoencoderConfig, UNetConfig
 
 PARTS = {
     "UNet": (UNET_PREFIX, "unet/"),
@@ -115,7 +115,7 @@ def inspect_model(path: Path) -> Inspection:
         layout=_layout(path, tensors, parts, alone),
         megabytes=sum(file.stat().st_size for file in files.values()) / 1e6,
         parts=parts,
-        sizes=_sizes(checkpoint or _original(tensors, metadata)),
+        sizes=_sizes(checkpoint or split_original(tensors, metadata)),
         metadata=metadata,
         problem=problem,
     )
@@ -186,21 +186,6 @@ def _layout(
         LATENT_CHANNELS: "Stable Diffusion",
         UNET_CHANNELS: "Stable Diffusion inpainting",
     }.get(channels, "unknown")
-
-
-def _original(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Checkpoint:
-    """What there is of a model in a file that holds no whole one."""
-
-    def part(prefix: str) -> StateDict:
-        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-    encoder: StateDict = {}
-    for prefix, ours in ENCODER_ORIGINAL.items():
-        encoder |= {ours + key: tensor for key, tensor in part(prefix).items()}
-    hints = json.loads(metadata.get("exemplar_model", "{}"))
-    return Checkpoint(
-        part(UNET_PREFIX), part(AUTOENCODER_PREFIX), encoder, vision_heads=hints.get("vision_heads")
-    )
 
 
 def _sizes(model: Checkpoint) -> dict[str, str]:

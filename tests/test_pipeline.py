@@ -9,11 +9,12 @@ import torch
 from support.graphs import start_noise
 from support.models import SHAPES, random_model, write_diffusers, write_safetensors
 
-from exemplar_model.checkpoint import UNetConfig, read_checkpoint
+from exemplar_model.checkpoint import read_checkpoint
 from exemplar_model.components import Components, ModelConfig
 from exemplar_model.config import CLIP_MEAN, CLIP_STD
 from exemplar_model.exemplar import exemplar_view
 from exemplar_model.pipeline import paint
+from exemplar_model.sizes import UNetConfig
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

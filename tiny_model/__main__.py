@@ -20,12 +20,14 @@ from .pictures import write_pictures
 WORK = Path(".tiny")
 PICTURES = WORK / "pictures"
 SAMPLES = WORK / "samples"
-MODEL = WORK / "denoiser" / "model.safetensors"
+MODEL = "model.safetensors"
 TARGET = Path("models") / "exemplar-tiny.safetensors"
 TRAINING_DATA = (
     f"data={{kind: cutouts, objects: {PICTURES}/train/objects, "
     f"backgrounds: {PICTURES}/train/backgrounds, samples: 61440}}"
 )
+PROGRAM = ("-m", "exemplar_model")
+TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 console = Console()
 
 
@@ -36,13 +38,18 @@ def main() -> None:
     except FetchError as error:
         raise SystemExit(str(error)) from error
     console.print("Autoencoder and tower, side by side …")
-    together(["train", "tiny_autoencoder"], ["train", "tiny_tower"])
+    finish(
+        [*PROGRAM, "train", "tiny_autoencoder"],
+        [*PROGRAM, "train", "tiny_tower"],
+        models=(WORK / "autoencoder" / MODEL, WORK / "tower" / MODEL),
+    )
     console.print("Encoding samples …")
-    distributed(["encode-samples", "tiny", str(SAMPLES), TRAINING_DATA])
+    finish([*TWO_PROCESSES, *PROGRAM, "encode-samples", "tiny", str(SAMPLES), TRAINING_DATA])
     console.print("Denoiser …")
-    distributed(["train", "tiny"])
+    trained = WORK / "denoiser" / MODEL
+    finish([*TWO_PROCESSES, *PROGRAM, "train", "tiny"], models=(trained,))
     TARGET.parent.mkdir(exist_ok=True)
-    shutil.copy(MODEL, TARGET)
+    shutil.copy(trained, TARGET)
     console.print(f"Done: {TARGET}; nox -s transfer measures it.")
 
 
@@ -57,32 +64,21 @@ def prepare_pictures() -> None:
     write_pictures(packages, PICTURES)
 
 
-def together(*commands: list[str]) -> None:
-    """Run commands at the same time, one thread each."""
-    running = [
-        subprocess.Popen([sys.executable, "-m", "exemplar_model", *command], env=one_thread())
-        for command in commands
-    ]
+def finish(*commands: list[str], models: tuple[Path, ...] = ()) -> None:
+    """Run commands of Python at the same time, one thread each, until all are done.
+
+    Args:
+        commands: arguments of Python.
+        models: what they must leave behind; without it they were stopped, and have saved.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = [subprocess.Popen([sys.executable, *each], env=environment) for each in commands]
     try:
         codes = [process.wait() for process in running]
-    except KeyboardInterrupt:  # each has got the signal too, and saves
-        codes = [process.wait() for process in running]
-    models = [WORK / name / "model.safetensors" for name in ("autoencoder", "tower")]
+    except KeyboardInterrupt:
+        codes = [process.wait() or 1 for process in running]  # the signal reached them too
     if any(codes) or not all(model.is_file() for model in models):
         raise SystemExit("Stopped; the same command goes on.")
-
-
-def distributed(command: list[str]) -> None:
-    """Run one command on two processes."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    code = subprocess.call([*launcher, "-m", "exemplar_model", *command], env=one_thread())
-    if code:
-        raise SystemExit(code)
-
-
-def one_thread() -> dict[str, str]:
-    """Environment in which PyTorch uses one thread."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 if __name__ == "__main__":

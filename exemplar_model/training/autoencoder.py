@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from ..checkpoint import AUTOENCODER_PREFIX
 from ..components import new_autoencoder
 from ..config import LATENT_CHANNELS, LATENT_SCALE
 from ..key_maps import autoencoder_from_diffusers
-from .config import TrainConfig
+from .config import ConfigError, TrainConfig
 from .dataset import Sample, Samples
 from .stage import Scalars, Stage, fixed_batches, grid
 
@@ -129,7 +130,16 @@ class AutoencoderStage(Stage):
 
     @torch.no_grad()
     def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The autoencoder, its latents brought to mean 0 and standard deviation 1 when scaled."""
+        """The autoencoder, its latents brought to mean 0 and standard deviation 1 when scaled.
+
+        Raises:
+            ConfigError: its normalisation is still being faded in, which no other program can do.
+        """
+        if any(norm.share < 1.0 for norm in self.norms):
+            raise ConfigError(
+                "At this update the autoencoder's normalisation is not yet faded in; export a "
+                f"checkpoint from update {math.ceil(FADE[1] * self.config.steps)} on."
+            )
         means = [
             encode_moments(self.autoencoder, batch["image"].to(self.device)).chunk(2, dim=1)[0]
             for batch in fixed_batches(dataset, min(NORMALISATION_SAMPLES, len(dataset)), 16)

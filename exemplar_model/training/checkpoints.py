@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from accelerate import Accelerator
+from torch import Tensor
+
+from .files import flush_to_disk
 
 STATE = "progress.json"
 
@@ -20,13 +22,11 @@ class Progress:
     Attributes:
         step: updates done.
         sums, count: scalars since they were last logged, so that a resumed curve has no seam.
-        skipped: pictures left out so far, with the reason.
     """
 
     step: int = 0
-    sums: dict[str, float] = field(default_factory=dict[str, float])
+    sums: dict[str, Tensor | float] = field(default_factory=dict[str, Tensor | float])
     count: int = 0
-    skipped: list[str] = field(default_factory=list[str])
 
 
 class Checkpoints:
@@ -54,8 +54,12 @@ class Checkpoints:
         accelerator.save_state(str(unfinished))
         accelerator.wait_for_everyone()  # a load right after would race (files of other processes)
         if accelerator.is_main_process:
-            (unfinished / STATE).write_text(json.dumps(asdict(progress)))
-            _flush_to_disk(unfinished)
+            sums = {name: float(value) for name, value in progress.sums.items()}
+            state = {"step": progress.step, "sums": sums, "count": progress.count}
+            (unfinished / STATE).write_text(json.dumps(state))
+            for file in unfinished.rglob("*"):
+                if file.is_file():
+                    flush_to_disk(file)
             unfinished.rename(target)
             for old in self.complete()[: -self.keep]:
                 shutil.rmtree(old)
@@ -71,11 +75,3 @@ def load(accelerator: Accelerator, checkpoint: Path) -> Progress:
     """Load one checkpoint into all that the accelerator prepared."""
     accelerator.load_state(str(checkpoint))
     return Progress(**json.loads((checkpoint / STATE).read_text()))
-
-
-def _flush_to_disk(folder: Path) -> None:
-    """After a power cut the new name must not point at empty files."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())

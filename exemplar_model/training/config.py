@@ -144,8 +144,8 @@ class Validation(Section):
     """Held-out pictures; none are watched without it."""
     every: int = Field(default=2_000, ge=1)
     """Updates between two validations, each with a sample sheet."""
-    samples: int = Field(default=64, ge=2)
-    """Held-out samples for the losses."""
+    samples: int = Field(default=64, ge=2, multiple_of=2)
+    """Held-out samples for the losses; an even number, each is compared with another's exemplar."""
     sheet: int = Field(default=8, ge=0)
     """Rows of the sample sheet."""
     steps: int = Field(default=25, ge=1)

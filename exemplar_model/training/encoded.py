@@ -23,7 +23,9 @@ from torch.utils.data import Dataset
 from .config import ConfigError, EncodedData, TrainConfig
 from .dataset import Sample, Samples, collate, draw_noise
 from .denoiser import DenoiserStage
+from .files import written_whole
 
+DESCRIPTION = "samples.json"
 PART_SAMPLES = 2048
 BATCH = 16
 
@@ -31,22 +33,25 @@ BATCH = 16
 class EncodedDataset(Dataset[Sample]):
     """Encoded samples by (epoch, index), with the noise of `draw_noise`."""
 
-    def __init__(self, config: EncodedData, seed: int, latent_side: int) -> None:
-        index = config.folder / "samples.json"
-        if not index.is_file():
+    def __init__(self, config: TrainConfig, data: EncodedData) -> None:
+        description = data.folder / DESCRIPTION
+        self.about: dict[str, Any] = (
+            json.loads(description.read_text()) if description.is_file() else {}
+        )
+        files = [data.folder / name for _, name in _parts(self.about.get("samples", 0))]
+        if not files or not all(file.is_file() for file in files):
             raise ConfigError(
-                f"data.folder: {config.folder} holds no finished samples (samples.json); run "
-                "encode-samples first."
+                f"data.folder: {data.folder} holds no finished samples; run encode-samples, which "
+                "goes on where it stopped."
             )
-        self.about: dict[str, Any] = json.loads(index.read_text())
-        self.seed = seed
-        self.latent_side = latent_side
-        if self.about["latent_side"] != latent_side:
+        if changed := _changed(self.about["frozen"], _frozen(config)):
             raise ConfigError(
-                f"data.folder: {config.folder} holds latents of side {self.about['latent_side']}, "
-                f"the run needs {latent_side}; encode again."
+                f"data.folder: the samples of {data.folder} were encoded with another {changed}; "
+                "encode again, into another folder."
             )
-        parts = [_read(config.folder / name) for name in self.about["parts"]]
+        self.seed = config.seed
+        self.latent_side = config.resolution // config.model.factor
+        parts = [_read(file) for file in files]
         self.tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def __len__(self) -> int:
@@ -68,34 +73,62 @@ def encode_samples(config: TrainConfig, dataset: Samples, folder: Path) -> None:
     """Write every sample of epoch 0 after the frozen parts, in fp16.
 
     Parts that are there already are kept, so an interrupted call goes on; several processes share
-    the work. `samples.json`, written last, makes the folder usable.
+    the work.
+
+    Raises:
+        ConfigError: the folder holds samples of another configuration.
     """
     state: Any = PartialState(cpu=not torch.accelerator.is_available())
+    about = {
+        "samples": len(dataset),
+        "data": dataset.fingerprint(),
+        "augmentation": config.augmentation.model_dump(),
+        "seed": config.seed,
+        "frozen": _frozen(config),
+    }
+    description = folder / DESCRIPTION
+    if description.is_file() and (changed := _changed(json.loads(description.read_text()), about)):
+        raise ConfigError(
+            f"{folder} holds samples with another {changed}; choose another folder, or delete it."
+        )
     stage = DenoiserStage(config, state.device)
     folder.mkdir(parents=True, exist_ok=True)
-    count = len(dataset)
-    starts = range(0, count, PART_SAMPLES)
-    names = [f"part-{start:08d}.safetensors" for start in starts]
-    own = list(zip(starts, names, strict=True))[state.process_index :: state.num_processes]
-    for start, name in track(own, "Encoding", disable=not state.is_main_process):
-        if not (folder / name).is_file():
-            stop = min(start + PART_SAMPLES, count)
-            part = _encode_part(stage, dataset, range(start, stop), state.device)
-            unfinished = folder / f"{name}.unfinished"
-            save_file(part, unfinished)
-            unfinished.replace(folder / name)
-    state.wait_for_everyone()
-    if state.is_main_process:
-        about = {
-            "samples": count,
-            "latent_side": config.resolution // config.model.factor,
-            "parts": names,
-            "data": dataset.fingerprint(),
-            "init": config.init.model_dump(mode="json"),
-        }
-        unfinished = folder / "samples.json.unfinished"
+    with written_whole(description) as unfinished:
         unfinished.write_text(json.dumps(about, indent=2))
-        unfinished.replace(folder / "samples.json")
+    own = _parts(len(dataset))[state.process_index :: state.num_processes]
+    for indices, name in track(own, "Encoding", disable=not state.is_main_process):
+        if not (folder / name).is_file():
+            part = _encode_part(stage, dataset, indices, state.device)
+            with written_whole(folder / name) as unfinished:
+                save_file(part, unfinished)
+    state.wait_for_everyone()
+
+
+def _parts(samples: int) -> list[tuple[range, str]]:
+    """Sample numbers and file name of each part."""
+    starts = range(0, samples, PART_SAMPLES)
+    return [
+        (range(start, min(start + PART_SAMPLES, samples)), f"part-{start:08d}.safetensors")
+        for start in starts
+    ]
+
+
+def _frozen(config: TrainConfig) -> dict[str, Any]:
+    """What encoded samples depend on besides the pictures: sizes, and the files of the parts."""
+    files = {
+        key: [str(path), path.stat().st_size, path.stat().st_mtime_ns]
+        for key, path in config.init
+        if path is not None and path.exists()
+    }
+    return {
+        "resolution": config.resolution,
+        "model": config.model_dump(mode="json")["model"],
+        "init": files,
+    }
+
+
+def _changed(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    return ", ".join(key for key in wanted if found.get(key) != wanted[key])
 
 
 def _encode_part(

@@ -18,6 +18,7 @@ from .checkpoints import Checkpoints
 from .config import ConfigError, TrainConfig
 from .dataset import Sample, Samples
 from .export import export
+from .files import written_whole
 from .loading import open_loader
 from .process import agree, averaged, new_accelerator, new_stage, stop_on_signal
 from .report import Report
@@ -38,7 +39,7 @@ MAY_CHANGE = {
 
 
 def train(config: TrainConfig) -> Path | None:
-    """Train, or go on where the last call stopped.
+    """Train, or go on where the last call stopped; a finished run is left as it is.
 
     Returns:
         Path of the exported model, or None when a signal stopped the run (its state is saved).
@@ -67,6 +68,9 @@ def train(config: TrainConfig) -> Path | None:
         accelerator.register_for_checkpointing(ema)
     checkpoints = Checkpoints(config.out / "checkpoints", config.keep_checkpoints)
     progress = checkpoints.resume(accelerator)
+    model = config.out / "model.safetensors"
+    if progress.step >= config.steps and model.is_file():
+        return model
     loader = open_loader(config, dataset, plan, accelerator, progress.step)
 
     with stop_on_signal() as stopped, Report(config, accelerator, progress) as report:
@@ -74,8 +78,9 @@ def train(config: TrainConfig) -> Path | None:
             report.skipped(batch.pop("skipped"))
             batch = {key: value.to(accelerator.device) for key, value in batch.items()}
             stage.begin(progress.step)
-            with accelerator.accumulate(module), accelerator.autocast():
-                loss, scalars = stage.loss(module, batch)
+            with accelerator.accumulate(module):
+                with accelerator.autocast():
+                    loss, scalars = stage.loss(module, batch)
                 accelerator.backward(loss)
                 if accelerator.sync_gradients and config.gradient_clip is not None:
                     accelerator.clip_grad_norm_(trained, config.gradient_clip)
@@ -103,10 +108,10 @@ def train(config: TrainConfig) -> Path | None:
                 return None
     with averaged(ema, trained):
         if accelerator.is_main_process:
-            export(stage, dataset, progress, config.out / "model.safetensors")
+            export(stage, dataset, progress, model)
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    return config.out / "model.safetensors"
+    return model
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -136,7 +141,8 @@ def _claim_folder(config: TrainConfig) -> None:
                 "or delete the folder to start anew."
             )
     config.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+    with written_whole(file) as unfinished:
+        unfinished.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
 
 
 def _validate(

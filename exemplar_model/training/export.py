@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from .checkpoints import STATE, Checkpoints, Progress, load
 from .config import ConfigError, load_config
+from .files import written_whole
 from .process import averaged, new_accelerator, new_stage
 from .sources import open_training_data
 from .stage import Stage
@@ -26,12 +27,11 @@ def export(stage: Stage, dataset: Any, progress: Progress, path: Path) -> None:
         "step": str(progress.step),
         "data": dataset.fingerprint(),
     }
-    unfinished = path.with_suffix(".unfinished")
     tensors = {
         key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in weights.items()
     }
-    save_file(tensors, unfinished, metadata)
-    unfinished.replace(path)
+    with written_whole(path) as unfinished:
+        save_file(tensors, unfinished, metadata)
 
 
 def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
@@ -53,11 +53,11 @@ def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
     accelerator = new_accelerator(config)
     stage = new_stage(config, accelerator.device)
     trained = [p for p in stage.module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained)
     ema = EMAModel(trained, decay=config.ema) if config.ema else None
-    accelerator.prepare(stage.module, optimizer)
+    accelerator.prepare(stage.module)
     if ema is not None:
         accelerator.register_for_checkpointing(ema)
     progress = load(accelerator, found[-1])
+    stage.begin(progress.step)
     with averaged(ema, trained):
         export(stage, open_training_data(config), progress, target)

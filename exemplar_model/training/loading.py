@@ -9,14 +9,13 @@ from torch.utils.data import DataLoader
 
 from .batches import BatchPlan, StepBatches
 from .config import TrainConfig
-from .dataset import Sample, collate
+from .dataset import Sample, Samples, collate
 from .shards import ShardStream
-from .sources import AnyDataset
 
 
 def open_loader(
     config: TrainConfig,
-    dataset: AnyDataset | ShardStream,
+    dataset: Samples | ShardStream,
     plan: BatchPlan,
     accelerator: Accelerator,
     start: int,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .config import ConfigError, OpenImagesData
+from .files import written_whole
 from .holes import AREA_RANGE, Array, usable
 from .photos import Photo, Ragged, boxes_in_pixels, read_pixels
 from .pictures import Picture
@@ -31,7 +31,7 @@ BAD_IDS = (
     "1366cde3b480a15c",
     "03a53ed6ab408b9f",
 )
-"""Pictures that the reference leaves out (`scripts/read_bbox.py`)."""
+"""Pictures that the reference leaves out (`ldm/data/open-images.py`)."""
 CHUNK = 100_000
 """Rows of the CSV that are filtered at once."""
 
@@ -155,11 +155,8 @@ def _indexed(config: OpenImagesData) -> tuple[Array, Ragged]:
     letters = np.frombuffer(ids.tobytes(), np.uint8).reshape(len(ids), -1)
     tensors = {"ids": letters, "boxes": boxes.values, "offsets": boxes.offsets}
     config.index.parent.mkdir(parents=True, exist_ok=True)
-    # every process of a run may be here at once, each with a file of its own
-    with tempfile.TemporaryDirectory(dir=config.index.parent) as folder:
-        unfinished = Path(folder) / "index"
+    with written_whole(config.index) as unfinished:  # perhaps in every process at once
         save_file(tensors, unfinished, {"csv": stamp})
-        unfinished.replace(config.index)
     return ids, boxes
 
 

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checkpoint import (
-    AUTOENCODER_PREFIX,
-    UNET_PREFIX,
+    Checkpoint,
     CheckpointError,
     component_file,
     read_checkpoint,
     read_weights,
+    split_original,
 )
 from ..components import Components, ModelConfig, load_original
 from ..config import LATENT_CHANNELS, UNET_CHANNELS
@@ -47,12 +47,13 @@ def starting_components(config: TrainConfig) -> Components:
     whole = init.model
     components = _whole(whole, config.model) if whole else Components.random(config.model)
     if init.stable_diffusion:
-        weights = read_weights(init.stable_diffusion)[0]
-        unet = _strip(weights, UNET_PREFIX, init.stable_diffusion)
+        found = split_original(*read_weights(init.stable_diffusion))
+        unet = _present(init.stable_diffusion, "UNet", found.unet)
         _fit(init.stable_diffusion, load_original, components.unet, widened(unet), unet_names)
-        _load_autoencoder(components, init.stable_diffusion, weights)
+        _load_autoencoder(components, init.stable_diffusion, found)
     if init.autoencoder:
-        _load_autoencoder(components, init.autoencoder, read_weights(init.autoencoder)[0])
+        found = split_original(*read_weights(init.autoencoder))
+        _load_autoencoder(components, init.autoencoder, found)
     if init.tower:
         _fit(init.tower, load_tower, components.encoder, read_tower(init.tower))
     return components
@@ -100,15 +101,14 @@ def _whole(path: Path, config: ModelConfig) -> Components:
     return Components.from_checkpoint(checkpoint)
 
 
-def _load_autoencoder(components: Components, path: Path, weights: Mapping[str, Tensor]) -> None:
-    autoencoder = _strip(weights, AUTOENCODER_PREFIX, path)
+def _load_autoencoder(components: Components, path: Path, found: Checkpoint) -> None:
+    autoencoder = _present(path, "autoencoder", found.autoencoder)
     _fit(path, load_original, components.autoencoder, autoencoder, autoencoder_names)
 
 
-def _strip(weights: Mapping[str, Tensor], prefix: str, path: Path) -> dict[str, Tensor]:
-    part = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+def _present(path: Path, what: str, part: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if not part:
-        raise CheckpointError(f"{path.name} holds no {prefix}* and cannot start this run.")
+        raise CheckpointError(f"{path.name} holds no {what} and cannot start this run.")
     return part
 
 

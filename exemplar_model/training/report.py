@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -52,6 +53,8 @@ class Report(AbstractContextManager["Report"]):
         self.accelerator = accelerator
         self.progress = progress
         self.main = accelerator.is_main_process
+        self.skipped_file = config.out / "skipped.txt"
+        self.known = _lines(self.skipped_file)
         self.console = Console(quiet=not self.main)
         self.bar = Bar(
             TextColumn("{task.description}"),
@@ -86,29 +89,26 @@ class Report(AbstractContextManager["Report"]):
         self.bar.stop()
         if self.writer is not None:
             self.writer.close()
-        if count := len(self.progress.skipped):
-            self.say(
-                f"{count} pictures were left out; {self.config.out / 'skipped.txt'} tells why."
-            )
+        if count := len(_lines(self.skipped_file)):
+            self.say(f"Pictures left out: {count}; {self.skipped_file} tells why.")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         self.console.print(text)
 
     def skipped(self, reasons: list[str]) -> None:
-        """Note pictures that could not be used, each once."""
-        for reason in reasons:
-            if reason not in self.progress.skipped:
-                self.progress.skipped.append(reason)
-                if self.main:
-                    with (self.config.out / "skipped.txt").open("a", encoding="utf-8") as file:
-                        file.write(reason + "\n")
+        """Note pictures that this process could not use, each once."""
+        for line in (" ".join(reason.split()) for reason in reasons):
+            if line not in self.known:
+                self.known.add(line)
+                with self.skipped_file.open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
 
     def add(self, loss: Tensor, scalars: Scalars) -> None:
-        """Add what one forward pass gave to the running sums."""
+        """Add what one forward pass gave to the running sums, without waiting for the device."""
         sums = self.progress.sums
         for name, value in {"loss": loss, **scalars}.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+            sums[name] = sums.get(name, 0.0) + value.float()
         self.progress.count += 1
 
     def update(self, learning_rate: float) -> None:
@@ -118,11 +118,9 @@ class Report(AbstractContextManager["Report"]):
         if step % LOG_EVERY and step != self.config.steps:
             return
         names = sorted(self.progress.sums)
-        sums = torch.tensor([self.progress.sums[name] for name in names])
+        sums = torch.stack([torch.as_tensor(self.progress.sums[name]) for name in names])
         accelerator: Any = self.accelerator  # its methods carry no types
-        means: Tensor = accelerator.reduce(
-            sums.to(accelerator.device) / self.progress.count, reduction="mean"
-        )
+        means: Tensor = accelerator.reduce(sums / self.progress.count, reduction="mean")
         logged = {f"train/{n}": float(m) for n, m in zip(names, means, strict=True)}
         self._log({**logged, "train/learning_rate": learning_rate})
         self.bar.update(self.task, description=f"{self.config.stage} {logged['train/loss']:.4f}")
@@ -149,3 +147,7 @@ class Report(AbstractContextManager["Report"]):
             for name, value in scalars.items():
                 self.writer.add_scalar(name, value, self.progress.step)
             self.writer.flush()
+
+
+def _lines(file: Path) -> set[str]:
+    return set(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterator
 from copy import copy
@@ -26,6 +25,7 @@ from .batches import BatchPlan
 from .coco import Coco
 from .config import ConfigError, ShardData
 from .dataset import MOST_SKIPPED, Sample, SampleMaker, collate, draw_noise
+from .files import written_whole
 from .holes import Array, usable
 from .openimages import OpenImages
 from .photos import boxes_in_pixels, read_pixels
@@ -246,28 +246,24 @@ def write_shards(
     for number, first in enumerate(range(0, len(order), per_shard)):
         target = folder / f"{number:06d}.tar"
         if not target.is_file():
-            unfinished = target.with_suffix(".unfinished")
-            skipped += _write_shard(source, order[first : first + per_shard], unfinished)
-            unfinished.replace(target)
+            with written_whole(target) as unfinished:
+                skipped += _write_shard(source, order[first : first + per_shard], unfinished)
     return skipped
 
 
 def _write_shard(source: OpenImages | Coco, indices: Array, path: Path) -> list[str]:
     skipped: list[str] = []
-    with path.open("wb") as file:
-        with TarWriter(file, mtime=0) as shard:
-            for index in indices:
-                photo = source.photo(int(index))
-                try:
-                    content = photo.file.read_bytes()
-                except OSError as error:
-                    skipped.append(f"{photo.file}: {error.strerror}")
-                    continue
-                suffix = photo.file.suffix[1:].lower()
-                about = {"boxes": photo.boxes.tolist()}
-                shard.write({"__key__": photo.name, suffix: content, "json": about})
-        file.flush()
-        os.fsync(file.fileno())  # after a power cut the final name must not stand for half a shard
+    with path.open("wb") as file, TarWriter(file, mtime=0) as shard:
+        for index in indices:
+            photo = source.photo(int(index))
+            try:
+                content = photo.file.read_bytes()
+            except OSError as error:
+                skipped.append(f"{photo.file}: {error.strerror}")
+                continue
+            suffix = photo.file.suffix[1:].lower()
+            about = {"boxes": photo.boxes.tolist()}
+            shard.write({"__key__": photo.name, suffix: content, "json": about})
     return skipped
 
 

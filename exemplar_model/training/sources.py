@@ -14,18 +14,15 @@ from .config import (
     ShardData,
     TrainConfig,
 )
-from .dataset import ExemplarDataset, KeptDataset, SampleMaker
+from .dataset import ExemplarDataset, KeptDataset, SampleMaker, Samples
 from .encoded import EncodedDataset
 from .openimages import OpenImages
 from .pictures import Source
 from .shards import ShardStream
 from .synthetic import Cutouts, Shapes
 
-AnyDataset = ExemplarDataset | KeptDataset | EncodedDataset
-"""Samples by (epoch, index)."""
 
-
-def open_training_data(config: TrainConfig) -> AnyDataset | ShardStream:
+def open_training_data(config: TrainConfig) -> Samples | ShardStream:
     """What a run trains on: a dataset, or a stream where nothing reads it by number.
 
     Raises:
@@ -37,14 +34,14 @@ def open_training_data(config: TrainConfig) -> AnyDataset | ShardStream:
     return open_dataset(config, config.data)
 
 
-def open_dataset(config: TrainConfig, data: Data) -> AnyDataset:
+def open_dataset(config: TrainConfig, data: Data) -> Samples:
     """The dataset of a section, with samples as the run wants them.
 
     Raises:
         ConfigError: the section cannot be used, or is a stream.
     """
     if isinstance(data, EncodedData):
-        return EncodedDataset(data, config.seed, _latent_side(config))
+        return EncodedDataset(config, data)
     source = open_source(data)
     dataset = ExemplarDataset(source, _maker(config), config.seed, _latent_side(config))
     return KeptDataset(dataset) if config.keep_samples else dataset

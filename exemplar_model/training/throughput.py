@@ -16,10 +16,10 @@ from webdataset.shardlists import expand_urls
 
 from .coco import Coco
 from .config import Data, ShardData, TrainConfig
-from .dataset import Sample
+from .dataset import Sample, Samples
 from .openimages import OpenImages
 from .shards import ShardStream, count_samples
-from .sources import AnyDataset, open_source, open_training_data
+from .sources import open_source, open_training_data
 
 GPUS, GPUS_PER_NODE = 64, 8
 SAMPLES = 40 * 1_900_000
@@ -152,7 +152,7 @@ def paper_table(core_rate: float, picture_bytes: float) -> Table:
     return table
 
 
-def _samples(data: AnyDataset | ShardStream, seed: int) -> Iterator[Sample]:
+def _samples(data: Samples | ShardStream, seed: int) -> Iterator[Sample]:
     if isinstance(data, ShardStream):
         yield from data
         return

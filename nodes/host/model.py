@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from ...exemplar_model.checkpoint import (
-    AutoencoderConfig,
     Checkpoint,
     CheckpointError,
     read_checkpoint,
@@ -27,6 +26,7 @@ from ...exemplar_model.checkpoint import (
 from ...exemplar_model.config import OFFICIAL_MODEL
 from ...exemplar_model.encoder import ExemplarEncoder, empty_encoder, load_encoder
 from ...exemplar_model.mask import latent_keep_mask
+from ...exemplar_model.sizes import AutoencoderConfig
 from .attention import use_fused_attention_on_cpu
 from .files import read_weights
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torchvision.transforms import functional as transforms
 
 from demo.headless import Host
-from exemplar_model.checkpoint import AutoencoderConfig
 from exemplar_model.config import CLIP_MEAN, CLIP_STD, LATENT_SCALE
+from exemplar_model.sizes import AutoencoderConfig
 
 SEED, STEPS = 11, 8
 LAYOUTS: dict[str, Callable[[Path, RandomModel], None] | None] = {

@@ -1,5 +1,6 @@
 """The training loop: resuming, faults, several processes, and what is left at the end."""
 
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from exemplar_model.checkpoint import read_checkpoint
 from exemplar_model.components import Components
 from exemplar_model.training.config import ConfigError
 from exemplar_model.training.engine import learning_rate, train
+from tests.support.photos import write_open_images
 from tests.support.training import (
     ROOT,
     environment,
@@ -66,7 +68,15 @@ def test_the_last_checkpoints_are_kept(uninterrupted):
 
 
 def test_running_again_changes_nothing(uninterrupted):
+    files = list(uninterrupted.rglob("*.safetensors"))
+    before = {file: file.stat().st_mtime_ns for file in files}
+    run(train_command(uninterrupted))
+    assert {file: file.stat().st_mtime_ns for file in files} == before
+
+
+def test_a_lost_model_is_exported_again(uninterrupted):
     before = weights(uninterrupted)
+    (uninterrupted / "model.safetensors").unlink()
     run(train_command(uninterrupted))
     assert equal_weights(weights(uninterrupted), before)
 
@@ -112,6 +122,21 @@ def test_sigterm_saves_and_exits(uninterrupted, tmp_path):
     assert f"Stopped at update {step}" in output
     assert not (out / "model.safetensors").exists()
     assert f"Going on from update {step}" in run(train_command(out, f"steps={step + 1}"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_unreadable_pictures_are_listed_once_and_counted(tmp_path, processes):
+    data = write_open_images(tmp_path, 6)
+    for name in ("id01", "id04"):
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(b"no picture")
+    out = tmp_path / "run"
+    section = f"data={json.dumps(data)}"
+    output = run(train_command(out, section, "steps=6", processes=processes))
+    assert "Pictures left out: 2" in output
+    lines = set((out / "skipped.txt").read_text().splitlines())
+    assert {line.split(".jpg")[0] for line in lines} == {"id01", "id04"}
+    run(train_command(out, section, "steps=9"))
+    assert set((out / "skipped.txt").read_text().splitlines()) == lines
 
 
 @pytest.mark.skipif(os.name == "nt", reason="gloo over torchrun is tested on Linux")

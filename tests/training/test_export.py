@@ -89,7 +89,6 @@ def test_encoding_goes_on_where_it_stopped(tmp_path, monkeypatch):
     kept, lost = folder / "part-00000000.safetensors", folder / "part-00000004.safetensors"
     before = kept.stat().st_mtime_ns
     lost.unlink()
-    (folder / "samples.json").unlink()
     encode_samples(config, dataset, folder)
     assert kept.stat().st_mtime_ns == before
     assert lost.is_file()
@@ -98,7 +97,41 @@ def test_encoding_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert len(open_dataset(encoded, encoded.data)) == 10
 
 
+def test_samples_of_another_configuration_are_not_mixed(tmp_path):
+    config = small_config(tmp_path / "run", "data.samples=8")
+    folder = tmp_path / "samples"
+    encode_samples(config, open_dataset(config, config.data), folder)
+    other = small_config(tmp_path / "run", "data.samples=8", "augmentation.jitter=1")
+    with pytest.raises(ConfigError, match="holds samples with another augmentation"):
+        encode_samples(other, open_dataset(other, other.data), folder)
+
+
+def test_samples_of_other_frozen_parts_are_refused(tmp_path):
+    config = small_config(tmp_path / "run", "data.samples=8")
+    folder = tmp_path / "samples"
+    encode_samples(config, open_dataset(config, config.data), folder)
+    export_run = small_config(tmp_path / "other", "steps=1")
+    train(export_run)
+    model = f"init.model={tmp_path / 'other' / 'model.safetensors'}"
+    encoded = small_config(tmp_path / "b", f"data={{kind: encoded, folder: {folder}}}", model)
+    with pytest.raises(ConfigError, match="were encoded with another init"):
+        open_dataset(encoded, encoded.data)
+
+
+def test_an_autoencoder_is_not_exported_before_its_normalisation_is_in(tmp_path):
+    out = tmp_path / "run"
+    train(
+        small_config(
+            out, "stage=autoencoder", "steps=8", "checkpoint_every=2", "keep_checkpoints=9"
+        )
+    )
+    with pytest.raises(ConfigError, match="not yet faded in; export a checkpoint from update 4 on"):
+        export_checkpoint(out / "checkpoints" / "step-00000002", tmp_path / "a.safetensors", "fp16")
+    assert not (tmp_path / "a.safetensors").exists()
+    export_checkpoint(out / "checkpoints" / "step-00000004", tmp_path / "a.safetensors", "fp16")
+
+
 def test_unfinished_samples_are_refused(tmp_path):
     config = small_config(tmp_path / "run", f"data={{kind: encoded, folder: {tmp_path}}}")
-    with pytest.raises(ConfigError, match="run encode-samples first"):
+    with pytest.raises(ConfigError, match="run encode-samples, which goes on"):
         open_dataset(config, config.data)
