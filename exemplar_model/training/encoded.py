@@ -93,8 +93,9 @@ def encode_samples(config: TrainConfig, dataset: Samples, folder: Path) -> None:
         )
     stage = DenoiserStage(config, state.device)
     folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(description) as unfinished:
-        unfinished.write_text(json.dumps(about, indent=2))
+    if state.is_main_process:
+        with written_whole(description) as unfinished:
+            unfinished.write_text(json.dumps(about, indent=2))
     own = _parts(len(dataset))[state.process_index :: state.num_processes]
     for indices, name in track(own, "Encoding", disable=not state.is_main_process):
         if not (folder / name).is_file():

@@ -12,9 +12,9 @@ from pathlib import Path
 def written_whole(path: Path) -> Generator[Path]:
     """Write to the path given, which gets the name `path` at the end; after an error it is deleted.
 
-    Several processes may write the same file at once, each under a name of its own; the last wins.
+    What a killed process left under the unfinished name is written over; one process at a time.
     """
-    unfinished = path.with_name(f"{path.name}.unfinished-{os.getpid()}")
+    unfinished = path.with_suffix(".unfinished")
     try:
         yield unfinished
         flush_to_disk(unfinished)

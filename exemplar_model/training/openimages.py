@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
@@ -16,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .config import ConfigError, OpenImagesData
-from .files import written_whole
 from .holes import AREA_RANGE, Array, usable
 from .photos import Photo, Ragged, boxes_in_pixels, read_pixels
 from .pictures import Picture
@@ -155,8 +155,11 @@ def _indexed(config: OpenImagesData) -> tuple[Array, Ragged]:
     letters = np.frombuffer(ids.tobytes(), np.uint8).reshape(len(ids), -1)
     tensors = {"ids": letters, "boxes": boxes.values, "offsets": boxes.offsets}
     config.index.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(config.index) as unfinished:  # perhaps in every process at once
+    # every process of a run may be here at once, each with a file of its own
+    with tempfile.TemporaryDirectory(dir=config.index.parent) as folder:
+        unfinished = Path(folder) / "index"
         save_file(tensors, unfinished, {"csv": stamp})
+        unfinished.replace(config.index)
     return ids, boxes
 
 

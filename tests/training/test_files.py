@@ -7,6 +7,7 @@ from exemplar_model.training.files import written_whole
 
 def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
     target = tmp_path / "file.txt"
+    target.with_suffix(".unfinished").write_text("of a killed process")
     with written_whole(target) as unfinished:
         unfinished.write_text("half")
         assert not target.exists()
