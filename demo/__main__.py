@@ -12,13 +12,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .choose import PAIRS
 from .headless import PACK, Host, running_host
-from .random_model import write_random_model
-from .side_by_side import side_by_side
+from .side_by_side import below_each_other, side_by_side
 
 PICTURES = Path(__file__).parent / "pictures"
 WORKFLOW = Path(__file__).parent / "basic.json"
-RANDOM_MODEL = "random-weights.safetensors"
 console = Console()
 
 
@@ -26,32 +25,37 @@ def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
-    parser.add_argument("--image", type=Path, default=PICTURES / "coffee.png", help="with alpha")
-    parser.add_argument("--exemplar", type=Path, default=PICTURES / "cat.png")
+    parser.add_argument("--image", type=Path, help="transparent where it is to be repainted")
+    parser.add_argument("--exemplar", type=Path, help="picture of the object")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--output", type=Path, default=PACK / "demo" / "output")
     arguments = parser.parse_args()
+    if (arguments.image is None) != (arguments.exemplar is None):
+        parser.error("--image and --exemplar belong together.")
+    pairs = [(arguments.image, arguments.exemplar)]
+    if arguments.image is None:
+        pairs = [
+            (PICTURES / f"scene-{number}.png", PICTURES / f"exemplar-{number}.png")
+            for number in range(1, PAIRS + 1)
+        ]
 
     folder: Path = arguments.output / "host"
     shutil.rmtree(folder, ignore_errors=True)
-    write_random_model(folder / "models" / "exemplar" / RANDOM_MODEL)
-    console.print(
-        "[yellow]No trained model ships with this version: the demo paints with a tiny model of "
-        "random weights, so expect noise in place of the object.[/]"
-    )
+    folder.mkdir(parents=True)
     prompt = json.loads(WORKFLOW.read_text())
-    prompt[node_of(prompt, "LoadExemplarModel")]["inputs"]["model_name"] = RANDOM_MODEL
     prompt[node_of(prompt, "ExemplarInpaintSampler")]["inputs"]["steps"] = arguments.steps
     target: Path = arguments.output / "side-by-side.png"
+    rows: list[Image.Image] = []
     status = console.status("Starting ComfyUI…")
     with status, running_host(arguments.comfyui, folder) as host:
         status.stop()
-        host.upload(arguments.image, "coffee.png")
-        host.upload(arguments.exemplar, "cat.png")
-        outputs = paint(host, prompt)
-        result = host.output(outputs[node_of(prompt, "SaveImage")]["images"][0])
-        pictures = (Image.open(path) for path in (arguments.image, arguments.exemplar, result))
-        side_by_side(*pictures).save(target)
+        for image, exemplar in pairs:
+            host.upload(image, "scene-1.png")
+            host.upload(exemplar, "exemplar-1.png")
+            outputs = paint(host, prompt)
+            result = host.output(outputs[node_of(prompt, "SaveImage")]["images"][0])
+            rows.append(side_by_side(*(Image.open(path) for path in (image, exemplar, result))))
+        below_each_other(rows).save(target)
     console.print("Side by side (image, mask, exemplar, result):")
     console.print(str(target), soft_wrap=True)
 

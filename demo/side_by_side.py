@@ -36,3 +36,14 @@ def side_by_side(image: Image.Image, exemplar: Image.Image, result: Image.Image)
         sheet.paste(panel, (x, CAPTION))
         x += panel.width + GAP
     return sheet
+
+
+def below_each_other(rows: list[Image.Image]) -> Image.Image:
+    """One picture of several."""
+    size = (max(row.width for row in rows), sum(row.height for row in rows))
+    sheet = Image.new("RGB", size, "white")
+    y = 0
+    for row in rows:
+        sheet.paste(row, (0, y))
+        y += row.height
+    return sheet

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageChops
+
+from demo.choose import PAIRS as PAIRS_IN_DEMO
+from demo.choose import pairs
 
 ROOT = Path(__file__).parents[1]
 PAIRS = {ROOT / "workflows" / "paint-by-example-basic.json": ROOT / "demo" / "basic.json"}
@@ -49,13 +53,29 @@ def test_ui_and_api_files_are_the_same_graph(workflow: Path, api: Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", PAIRS, ids=lambda path: path.stem)
-def test_nodes_name_their_pack_and_the_model_file(workflow: Path) -> None:
-    """The front end offers the missing pack and the missing model by these properties."""
+def test_nodes_name_their_pack_and_the_official_model(workflow: Path) -> None:
+    """The front end offers the missing pack, and the model once it is chosen, by these."""
     for node in json.loads(workflow.read_text())["nodes"]:
         if node["type"].startswith(OURS):
             assert node["properties"]["cnr_id"] == "paint-by-example"
         if node["type"] == "LoadExemplarModel":
             (model,) = node["properties"]["models"]
-            assert model["name"] == node["widgets_values"][0] == "model.ckpt"
-            assert model["directory"] == "exemplar"
+            assert (model["name"], model["directory"]) == ("model.ckpt", "exemplar")
             assert model["url"].endswith("/Fantasy-Studio/Paint-by-Example/resolve/main/model.ckpt")
+
+
+@pytest.mark.parametrize("api", PAIRS.values(), ids=lambda path: path.stem)
+def test_what_a_graph_names_comes_with_the_pack(api: Path) -> None:
+    for node in json.loads(api.read_text()).values():
+        if node["class_type"] == "LoadExemplarModel":
+            assert (ROOT / "models" / node["inputs"]["model_name"]).is_file()
+        if node["class_type"] == "LoadImage":
+            assert (ROOT / "demo" / "pictures" / node["inputs"]["image"]).is_file()
+
+
+def test_the_demo_pictures_are_chosen_by_the_seed() -> None:
+    for number, chosen in enumerate(pairs(), start=1):
+        for name, picture in zip(("scene", "exemplar"), chosen, strict=True):
+            stored = Image.open(ROOT / "demo" / "pictures" / f"{name}-{number}.png")
+            assert ImageChops.difference(stored, picture).getbbox(alpha_only=False) is None
+    assert number == PAIRS_IN_DEMO

@@ -60,3 +60,12 @@ def scenes() -> list[Scene]:
         x, y, side = (int(part[1:]) for part in file.stem.split("-")[1:])
         found.append(Scene(Image.open(file).convert("RGB"), (x, y, x + side, y + side)))
     return found
+
+
+def exemplar_picture(thing: Image.Image, photo: Image.Image) -> Image.Image:
+    """The object on a photo, which should be another one than it will be painted into."""
+    side = round(1.2 * max(thing.size))
+    picture = photo.resize((side, side))
+    place = ((side - thing.width) // 2, (side - thing.height) // 2)
+    picture.paste(thing, place, thing)
+    return picture

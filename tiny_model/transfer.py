@@ -26,7 +26,7 @@ from exemplar_model.checkpoint import read_checkpoint
 from exemplar_model.components import Components
 from exemplar_model.pipeline import decode_latents, encode_images, paint
 
-from .held_out import Scene, objects, scenes
+from .held_out import Scene, exemplar_picture, objects, scenes
 
 GRID = 6
 SEEDS = (0, 1)
@@ -95,7 +95,8 @@ def measure(
     columns: list[Tensor] = []
     for number, scene in enumerate(track(places, "Painting", console=console)):
         other = elsewhere[(number + 1) % len(elsewhere)]
-        exemplars = [exemplar_picture(thing, other) for thing in things]
+        shown = [exemplar_picture(thing, other.photo) for thing in things]
+        exemplars = [torch.from_numpy(_pixels(picture)) for picture in shown]
         wanted = np.stack([descriptor(drawn_into(thing, scene), scene) for thing in things])
         for seed in SEEDS:
             for kind, guidance in (("exemplar", cfg), ("null", 0.0)):
@@ -144,15 +145,6 @@ def paint_all(
         **settings,
     )
     return painting.regions
-
-
-def exemplar_picture(thing: Image.Image, scene: Scene) -> Tensor:
-    """The object on a photo that it will not be painted into, [H, W, 3]."""
-    side = round(1.2 * max(thing.size))
-    picture = scene.photo.resize((side, side))
-    place = ((side - thing.width) // 2, (side - thing.height) // 2)
-    picture.paste(thing, place, thing)
-    return torch.from_numpy(_pixels(picture))
 
 
 def drawn_into(thing: Image.Image, scene: Scene) -> Pixels:

@@ -1,0 +1,40 @@
+"""Choose the demo's pictures among the held-out ones by a fixed seed: `python -m demo.choose`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tiny_model.held_out import exemplar_picture, objects, scenes
+
+PICTURES = Path(__file__).parent / "pictures"
+SEED = 0
+PAIRS = 4
+
+
+def pairs() -> Iterator[tuple[Image.Image, Image.Image]]:
+    """Scenes, transparent where they are to be repainted, and exemplars, on another scene."""
+    things, places = objects(), scenes()
+    rng = np.random.default_rng(SEED)
+    chosen = zip(rng.permutation(len(places)), rng.permutation(len(things)), strict=False)
+    for (place, thing), _ in zip(chosen, range(PAIRS), strict=False):
+        scene = places[place]
+        image = scene.photo.convert("RGBA")
+        alpha = Image.new("L", image.size, 255)
+        alpha.paste(0, scene.hole)
+        image.putalpha(alpha)
+        yield image, exemplar_picture(things[thing], places[(place + 1) % len(places)].photo)
+
+
+def main() -> None:
+    """Write the pictures."""
+    for number, (image, exemplar) in enumerate(pairs(), start=1):
+        image.save(PICTURES / f"scene-{number}.png", optimize=True)
+        exemplar.save(PICTURES / f"exemplar-{number}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
