@@ -1,4 +1,4 @@
-"""Sessions: `nox -s demo`, `tests`, `lint`, `train_tiny`, `transfer`; one environment for all."""
+"""Sessions, all in one environment: demo, tests, lint, train_tiny, transfer, study."""
 
 from __future__ import annotations
 
@@ -100,6 +100,13 @@ def transfer(session: nox.Session) -> None:
     """Measure how far exemplars come across with the shipped model, and draw the contact sheet."""
     python = environment(session, find_host(session))
     session.run(python, "-m", "tiny_model.transfer", *session.posargs, external=True)
+
+
+@nox.session
+def study(session: nox.Session) -> None:
+    """Measure seams and poor exemplars with the shipped model, and write a report to look at."""
+    python = environment(session, find_host(session))
+    session.run(python, "-m", "study", *session.posargs, external=True)
 
 
 @nox.session

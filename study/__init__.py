@@ -1,0 +1,1 @@
+"""A measured study on held-out pictures: seams, colours and poor exemplars."""

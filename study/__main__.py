@@ -1,0 +1,67 @@
+"""Measure seam treatments and poor exemplars on held-out pictures; write a report to look at.
+
+`nox -s study` writes `study/output/report.html` with its contact sheets, and the tables of
+docs/study.md to `study/output/tables.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from exemplar_model.checkpoint import read_checkpoint
+from exemplar_model.components import Components
+from tiny_model.held_out import objects, scenes
+
+from .cases import Case, clean_exemplars, paint_cases
+from .poor_exemplars import POOR
+from .report import Section, write_report
+from .seams import study_seams
+from .transfer import study_exemplars
+
+console = Console()
+
+
+def main() -> None:
+    """Run the study."""
+    parser = argparse.ArgumentParser(prog="study", description=__doc__)
+    parser.add_argument("--model", type=Path, default=Path("models/exemplar-tiny.safetensors"))
+    parser.add_argument("--output", type=Path, default=Path("study/output"))
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--cfg", type=float, default=3.5)
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    components = Components.from_checkpoint(read_checkpoint(arguments.model))
+    settings = {name: getattr(arguments, name) for name in ("steps", "cfg", "resolution", "seed")}
+    sections = [seams(components, settings), exemplars(components, settings)]
+    target = write_report(arguments.output, sections, settings | {"model": arguments.model.name})
+    console.print(f"Report: {target}", soft_wrap=True)
+
+
+def seams(components: Components, settings: dict[str, Any]) -> Section:
+    """Every object in every scene, pasted in every way."""
+    cases: list[Case] = []
+    pairs = list(zip(scenes(), clean_exemplars(), strict=True))
+    for scene, pictures in track(pairs, "Painting for seams", console=console):
+        cases += paint_cases(components, scene, pictures, settings)
+    return study_seams(cases)
+
+
+def exemplars(components: Components, settings: dict[str, Any]) -> Section:
+    """Every object, shown well and badly, in every scene."""
+    things, places = objects(), scenes()
+    cases: dict[str, list[Case]] = {name: [] for name in POOR}
+    for name, spoil in track(POOR.items(), "Poor exemplars", console=console):
+        for number, scene in enumerate(places):
+            shown = [spoil(thing, places[(number + 1) % len(places)]) for thing in things]
+            cases[name] += paint_cases(components, scene, shown, settings)
+    return study_exemplars(components, cases)
+
+
+if __name__ == "__main__":
+    main()

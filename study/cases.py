@@ -1,0 +1,98 @@
+"""What the study looks at: held-out objects painted into held-out scenes, once for all options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from exemplar_model.components import Components
+from exemplar_model.pipeline import paint
+from exemplar_model.region import Regions, find_regions
+from tiny_model.held_out import Scene, exemplar_picture, objects, scenes
+
+FEATHER = 8
+CONTEXT = 2.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One painting.
+
+    Attributes:
+        scene: where to.
+        thing: number of the object.
+        exemplar: [H, W, 3] in [0, 1], the picture of it.
+        regions: the single region of the scene.
+        patch: [h, w, 3] in [0, 1], the sampled region before pasting.
+    """
+
+    scene: Scene
+    thing: int
+    exemplar: Tensor
+    regions: Regions
+    patch: Tensor
+
+    def paste(self, patch: Tensor, feather: int = FEATHER) -> tuple[Tensor, Tensor]:
+        """Picture [H, W, 3] and weight [H, W] with a patch of the region pasted as it is."""
+        pictures, pasted = self.regions.paste(patch[None], feather, color=False)
+        return pictures[0], pasted[0]
+
+
+def clean_exemplars() -> list[list[Tensor]]:
+    """For each scene, the objects on the photo of the next one."""
+    places = scenes()
+    return [
+        [
+            as_pixels(exemplar_picture(thing, places[(number + 1) % len(places)].photo))
+            for thing in objects()
+        ]
+        for number in range(len(places))
+    ]
+
+
+def paint_cases(
+    components: Components, scene: Scene, exemplars: list[Tensor], settings: dict[str, Any]
+) -> list[Case]:
+    """Paint every exemplar into a scene.
+
+    Args:
+        exemplars: pictures [H, W, 3], in the order of the objects.
+        settings: resolution, steps, cfg, seed.
+    """
+    image = as_pixels(scene.photo)[None]
+    mask = torch.zeros(image.shape[1:3])
+    left, top, right, bottom = scene.hole
+    mask[top:bottom, left:right] = 1.0
+    regions = find_regions(
+        image,
+        mask,
+        resolution=settings["resolution"],
+        multiple=components.config.factor,
+        context=CONTEXT,
+        margin=FEATHER,
+    )
+    N = len(exemplars)
+    painting = paint(
+        components,
+        image.expand(N, -1, -1, -1),
+        mask.expand(N, -1, -1),
+        exemplars,
+        context=CONTEXT,
+        feather=FEATHER,
+        color=False,
+        **settings,
+    )
+    return [
+        Case(scene, number, exemplar, regions, patch)
+        for number, (exemplar, patch) in enumerate(zip(exemplars, painting.regions, strict=True))
+    ]
+
+
+def as_pixels(picture: Image.Image) -> Tensor:
+    """[H, W, 3] in [0, 1]."""
+    return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)

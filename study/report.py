@@ -1,0 +1,86 @@
+"""The report: tables and contact sheets as HTML, and the tables as Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+CELL, CAPTION = 128, 22
+STYLE = (
+    "body{font:15px sans-serif;max-width:75em;margin:2em auto}table{border-collapse:collapse}"
+    "td,th{border:1px solid #ccc;padding:.3em .8em;text-align:right}"
+    "td:first-child,th:first-child{text-align:left}img{max-width:100%;margin:1em 0}"
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question with its answer.
+
+    Attributes:
+        title, text: what was measured.
+        columns, rows: the table.
+        sheets: contact sheets by file name.
+    """
+
+    title: str
+    text: str
+    columns: list[str]
+    rows: list[list[str]]
+    sheets: dict[str, Image.Image]
+
+
+def write_report(folder: Path, sections: list[Section], settings: dict[str, Any]) -> Path:
+    """Write `report.html`, its sheets and `tables.md`; returns the path of the report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made_with = ", ".join(f"{name} {value}" for name, value in settings.items())
+    html = [f"<!doctype html><meta charset=utf-8><title>Study</title><style>{STYLE}</style>"]
+    html.append(f"<h1>Study</h1><p>{escape(made_with)}</p>")
+    markdown = [f"Made with {made_with}.\n"]
+    for section in sections:
+        html.append(f"<h2>{escape(section.title)}</h2><p>{escape(section.text)}</p>")
+        html.append(f"<table><tr>{_cells('th', section.columns)}</tr>")
+        html += [f"<tr>{_cells('td', row)}</tr>" for row in section.rows]
+        html.append("</table>")
+        for name, picture in section.sheets.items():
+            picture.save(folder / name)
+            html.append(f'<img src="{name}" alt="{escape(section.title)}">')
+        markdown += [f"## {section.title}\n", f"{section.text}\n", _markdown(section)]
+    target = folder / "report.html"
+    target.write_text("\n".join(html), encoding="utf-8")
+    (folder / "tables.md").write_text("\n".join(markdown), encoding="utf-8")
+    return target
+
+
+def sheet(captions: list[str], rows: list[list[Image.Image]]) -> Image.Image:
+    """Pictures in rows under captions, each in a cell of 128 pixels."""
+    size = (len(captions) * CELL, len(rows) * CELL + CAPTION)
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    for column, caption in enumerate(captions):
+        draw.text((column * CELL + 3, 4), caption, fill="black", font_size=11)
+    for row, pictures in enumerate(rows):
+        for column, each in enumerate(pictures):
+            cell = each.resize((CELL, CELL))
+            picture.paste(cell, (column * CELL, CAPTION + row * CELL))
+    return picture
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """A picture of [H, W, 3] in [0, 1]."""
+    return Image.fromarray((pixels.numpy() * 255).round().astype(np.uint8))
+
+
+def _cells(tag: str, values: list[str]) -> str:
+    return "".join(f"<{tag}>{escape(value)}</{tag}>" for value in values)
+
+
+def _markdown(section: Section) -> str:
+    lines = [section.columns, ["---"] * len(section.columns), *section.rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
