@@ -1,4 +1,4 @@
-"""Sessions, all in one environment: demo, tests, lint, train_tiny, transfer, study."""
+"""Sessions, all in one environment: demo, tests, lint, train_tiny, transfer, study, solvers."""
 
 from __future__ import annotations
 
@@ -107,6 +107,15 @@ def study(session: nox.Session) -> None:
     """Measure seams and poor exemplars with the shipped model, and write a report to look at."""
     python = environment(session, find_host(session))
     session.run(python, "-m", "study", *session.posargs, external=True)
+
+
+@nox.session
+def solvers(session: nox.Session) -> None:
+    """Find out how many evaluations a picture takes with each sampler; hours, and goes on."""
+    host = find_host(session)
+    python = environment(session, host)
+    command = [python, "-m", "study.solvers", "--comfyui", str(host), *session.posargs]
+    session.run(*command, external=True)
 
 
 @nox.session

@@ -1,0 +1,91 @@
+"""Plot and tables of the solver study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from .solver_results import Task
+
+YARDSTICK = ("plms", "ddim_uniform", 50)
+"""The reference's sampler, schedule and number of steps."""
+
+Entries = dict[str, dict[str, float]]
+
+
+def write_solver_report(
+    folder: Path, entries: Entries, finalists: Sequence[Task], screened: Sequence[Task]
+) -> None:
+    """Write `solvers.png` and `solvers.md`."""
+    plot(entries, finalists).savefig(folder / "solvers.png", dpi=110)
+    text = [finalist_table(entries, finalists), screening_table(entries, screened)]
+    (folder / "solvers.md").write_text("\n".join(text), encoding="utf-8")
+
+
+def plot(entries: Entries, tasks: Sequence[Task]) -> Figure:
+    """Error over evaluations, one panel a guidance scale, both axes logarithmic."""
+    cfgs = sorted({task.cfg for task in tasks})
+    figure = Figure(figsize=(5 * len(cfgs), 5), layout="constrained")
+    axes: Any = figure.subplots(1, len(cfgs), sharey=True, squeeze=False)[0]
+    for cfg, axis in zip(cfgs, axes, strict=True):
+        for solver in solvers(tasks):
+            points = [
+                (entries[task.key]["evaluations"], entries[task.key]["error"])
+                for task in tasks
+                if task.solver == solver and task.cfg == cfg
+            ]
+            reference = solver == YARDSTICK[:2]
+            style = {"color": "black", "linewidth": 2.5} if reference else {}
+            axis.loglog(*zip(*sorted(points), strict=True), "o-", label=" ".join(solver), **style)
+        axis.set_title(f"cfg {cfg:g}")
+        axis.set_xlabel("UNet evaluations")
+        axis.grid(True, which="both", alpha=0.3)
+    axes[0].set_ylabel("error against the converged latents")
+    axes[-1].legend(fontsize=8)
+    return figure
+
+
+def finalist_table(entries: Entries, tasks: Sequence[Task]) -> str:
+    """Fewest steps and evaluations at which each solver is as close as PLMS with 50 steps."""
+    cfgs = sorted({task.cfg for task in tasks})
+    lines = [["solver", *(f"cfg {cfg:g}" for cfg in cfgs)], ["---"] * (len(cfgs) + 1)]
+    for solver in solvers(tasks):
+        cells = [" ".join(solver)]
+        for cfg in cfgs:
+            yardstick = next(
+                entries[task.key]
+                for task in tasks
+                if (*task.solver, task.steps) == YARDSTICK and task.cfg == cfg
+            )
+            close = [
+                (entries[task.key]["evaluations"], task.steps)
+                for task in tasks
+                if task.solver == solver
+                and task.cfg == cfg
+                and entries[task.key]["error"] <= yardstick["error"]
+            ]
+            cells.append("{1} steps, {0:g}".format(*min(close)) if close else "–")
+        lines.append(cells)
+    return _markdown(lines)
+
+
+def screening_table(entries: Entries, tasks: Sequence[Task]) -> str:
+    """Every sampler and scheduler: error and evaluations, best first."""
+    lines = [["solver", "steps", "evaluations", "error", "pixels"], ["---"] * 5]
+    for task in sorted(tasks, key=lambda task: entries[task.key]["error"]):
+        entry = entries[task.key]
+        numbers = f"{entry['evaluations']:g}", f"{entry['error']:.4f}", f"{entry['pixels']:.2f}"
+        lines.append([f"{task.sampler} {task.scheduler}", str(task.steps), *numbers])
+    return _markdown(lines)
+
+
+def solvers(tasks: Sequence[Task]) -> list[tuple[str, str]]:
+    """Sampler and scheduler, in order, each once."""
+    return list(dict.fromkeys(task.solver for task in tasks))
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

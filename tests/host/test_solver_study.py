@@ -1,0 +1,50 @@
+"""The solver study's bench in a process of its own: what it measures, on a random model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from support.models import RandomModel, write_safetensors
+
+from demo.headless import PACK
+
+MEASURE = """
+import json, sys
+from pathlib import Path
+import study.solvers
+from study.solver_results import Task
+study.solvers.CONVERGED_STEPS = 20
+bench = study.solvers.Bench(Path(sys.argv[1]), Path(sys.argv[2]), 64)
+tasks = [("ddim", 3.0), ("plms", 3.0), ("euler", 3.0), ("euler", 1.0), ("heun", 3.0)]
+entries = [bench.measure(Task(name, "ddim_uniform", 20, cfg)) for name, cfg in tasks]
+print(json.dumps(entries))
+"""
+
+
+@pytest.fixture(scope="module")
+def entries(
+    tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]
+) -> list[dict[str, float]]:
+    comfyui = os.environ.get("COMFYUI_PATH")
+    if comfyui is None:
+        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
+    path = tmp_path_factory.mktemp("solvers") / "narrow.safetensors"
+    write_safetensors(path, models["narrow"])
+    command = [sys.executable, "-c", MEASURE, comfyui, str(path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACK).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def test_evaluations_count_both_halves_of_a_guided_step(entries: list[dict[str, float]]) -> None:
+    assert [entry["evaluations"] for entry in entries] == [40, 42, 40, 20, 78]
+
+
+def test_errors_are_small_where_the_solution_is_the_same(entries: list[dict[str, float]]) -> None:
+    """The host's DDIM is the reference's but for its first noise and its last level."""
+    assert entries[0]["error"] < 0.1
+    assert entries[0]["error"] == pytest.approx(entries[2]["error"], rel=0.01)
+    assert all(0 < entry["pixels"] < 255 for entry in entries)
