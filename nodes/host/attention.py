@@ -1,13 +1,18 @@
-"""Attention of our MODEL on CPUs."""
+"""Attention of our MODEL: PyTorch's on CPUs, and cross-attention to one token without attention."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import comfy.ldm.modules.attention as attention
 import comfy.model_management as management
 from comfy.cli_args import args
+from torch import Tensor
+
+FULL_ATTENTION = "EXEMPLAR_FULL_ATTENTION"
+"""Environment variable; 1 leaves the host's cross-attention as it is."""
 
 
 def use_fused_attention_on_cpu(patcher: Any) -> None:
@@ -28,3 +33,53 @@ def _fused(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> An
     if function is getattr(attention.attention_sub_quad, "__wrapped__", None):
         return attention.attention_pytorch(*arguments, **keywords)
     return function(*arguments, **keywords)
+
+
+def use_single_token_attention(patcher: Any) -> None:
+    """Let the MODEL's cross-attention take the short way to its one context token.
+
+    Only the class of the modules changes: weights keep their names, so LoRAs and whatever else
+    patches weights find them. `EXEMPLAR_FULL_ATTENTION=1` in the environment prevents it.
+    """
+    if os.environ.get(FULL_ATTENTION) == "1":
+        return
+    for block in patcher.model.diffusion_model.modules():
+        # a host with another kind of cross-attention keeps its own
+        if type(getattr(block, "attn2", None)) is attention.CrossAttention:
+            block.attn2.__class__ = SingleTokenAttention
+
+
+class SingleTokenAttention(attention.CrossAttention):
+    """Cross-attention that knows what it gives for a single context token.
+
+    The softmax over one token is 1 whatever query and key are, so every position gets
+    `to_out(to_v(context))`. Whenever there is more to it than that, the host's own attention runs.
+    """
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        value: Tensor | None = None,
+        mask: Tensor | None = None,
+        transformer_options: dict[str, Any] | None = None,
+    ) -> Tensor:
+        """[B, N, C] for x [B, N, C], context and value [B, M, D]; with M = 1 an expanded view."""
+        options = transformer_options or {}
+        value = context if value is None else value
+        if mask is None and _is_single(context, x) and _is_single(value, x) and _is_stock(options):
+            return self.to_out(self.to_v(value)).expand(-1, x.shape[1], -1)
+        return super().forward(
+            x, context=context, value=value, mask=mask, transformer_options=options
+        )
+
+
+def _is_single(tokens: Tensor | None, x: Tensor) -> bool:
+    return tokens is not None and tokens.shape[:2] == (x.shape[0], 1)
+
+
+def _is_stock(options: dict[str, Any]) -> bool:
+    """Whether nobody but us looks into attention or writes into its output."""
+    override = options.get("optimized_attention_override")
+    output_patched = "attn2_output_patch" in options.get("patches", {})
+    return override in (None, _fused) and not output_patched

@@ -27,7 +27,7 @@ from ...exemplar_model.config import OFFICIAL_MODEL
 from ...exemplar_model.encoder import ExemplarEncoder, empty_encoder, load_encoder
 from ...exemplar_model.mask import latent_keep_mask
 from ...exemplar_model.sizes import AutoencoderConfig
-from .attention import use_fused_attention_on_cpu
+from .attention import use_fused_attention_on_cpu, use_single_token_attention
 from .files import read_weights
 
 WEIGHT_DTYPES: dict[str, torch.dtype | None] = {
@@ -131,6 +131,7 @@ def build_model(
     with _refusing_incomplete(path.name, "UNet"):
         patcher = _build_patcher(checkpoint, weight_dtype, disable_dynamic)
     use_fused_attention_on_cpu(patcher)
+    use_single_token_attention(patcher)
     if hasattr(patcher, "cached_patcher_init"):
         patcher.cached_patcher_init = (_load_model, (path, weight_dtype))
     return patcher

@@ -38,5 +38,6 @@ def run_in_host_process(code: str, path: Path, *arguments: str) -> Any:
     if comfyui is None:
         pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
     command = [sys.executable, "-c", PREAMBLE + code, comfyui, str(PACK), str(path), *arguments]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # what it writes to stderr is for whoever reads the failure
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(output.splitlines()[-1])
