@@ -8,6 +8,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .crop import ExemplarCropToMask, ExemplarPasteBack
 from .encode import EncodeExemplar
+from .guidance import ExemplarGuidance
 from .host.files import register_model_folder
 from .load import LoadExemplarModel
 from .reference import ExemplarReferenceSampler
@@ -26,4 +27,5 @@ class ExemplarExtension(ComfyExtension):
             ExemplarCropToMask,
             ExemplarPasteBack,
             ExemplarReferenceSampler,
+            ExemplarGuidance,
         ]

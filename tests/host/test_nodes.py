@@ -71,6 +71,7 @@ SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"model": ..., "algorithm": "plms", "steps": 50, "denoise": 1.0},
         ["SAMPLER", "SIGMAS"],
     ),
+    "ExemplarGuidance": ({"model": ..., "start": 0.0, "end": 1.0}, ["MODEL"]),
 }
 
 
