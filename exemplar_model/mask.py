@@ -2,14 +2,68 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+MAX_PARTS = 256
+"""More parts than this are noise in the mask, and would fill the memory with masks."""
 
 
 def binarize(mask: Tensor) -> Tensor:
     """Threshold at one half: 1.0 where the mask is at least 0.5, else 0.0; any shape."""
     return (mask >= 0.5).float()
+
+
+def require_marked(masks: Tensor) -> None:
+    """Raise ValueError, naming the mask, if one of the binary masks [N, H, W] has no ones."""
+    for number, mask in enumerate(masks):
+        if not mask.any():
+            which = f"Mask {number + 1} of {len(masks)}" if len(masks) > 1 else "The mask"
+            raise ValueError(f"{which} is empty; paint the area to repaint (1 = repaint).")
+
+
+def split_masks(masks: Tensor, min_size: float = 0.0) -> Tensor:
+    """A mask for each connected part; pixels that touch at a side or a corner belong together.
+
+    Args:
+        masks: [N, H, W] or [H, W], 1 = repaint; thresholded at one half. Several are split one by
+            one.
+        min_size: parts with fewer pixels than this share of the largest part are dropped; with 0
+            all stay, with 1 only the largest (and its equals).
+
+    Returns:
+        [M, H, W] of 0.0 and 1.0. The parts of one mask are ordered by their left edges from left
+        to right, where these are equal by their top edges.
+
+    Raises:
+        ValueError: an empty mask, or one of more than `MAX_PARTS` parts.
+    """
+    masks = binarize(masks).reshape(-1, *masks.shape[-2:])
+    require_marked(masks)
+    return torch.cat([_split(mask, min_size) for mask in masks])
+
+
+def _split(mask: Tensor, min_size: float) -> Tensor:
+    # every host has scipy, but nothing else in this package needs it
+    from scipy import ndimage
+
+    label: Any = ndimage.label
+    labels, _ = label(mask.cpu().numpy(), structure=np.ones((3, 3)))  # [H, W], 0 is no part
+    sizes = np.bincount(labels.ravel())[1:]
+    boxes: list[Any] = ndimage.find_objects(labels)  # (rows, columns) of each part
+    kept = [part for part, size in enumerate(sizes) if size >= min_size * sizes.max()]
+    if len(kept) > MAX_PARTS:
+        raise ValueError(
+            f"The mask falls into {len(kept)} parts, more than {MAX_PARTS}; fill its gaps, or "
+            "raise min_size to drop the small ones."
+        )
+    kept.sort(key=lambda part: (boxes[part][1].start, boxes[part][0].start))
+    parts = torch.from_numpy(labels)[None] == torch.tensor(kept)[:, None, None] + 1
+    return parts.to(mask)
 
 
 def latent_keep_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .color import match_color
 from .image import resize_image, to_rgb
-from .mask import binarize, feather, resize_mask
+from .mask import binarize, feather, require_marked, resize_mask
 
 MIN_RESOLUTION = 64
 
@@ -192,14 +192,13 @@ def find_regions(
         resized = F.interpolate(masks[:, None], (height, width), mode="bilinear")
         masks = binarize(resized[:, 0])
     masks = masks.expand(len(picture), -1, -1)
+    require_marked(masks)
 
     whole = Bounds(0, 0, width, height)
     bounds: list[Bounds] = []
-    for number, mask in enumerate(masks):
+    for mask in masks:
         box = mask_box(mask)
-        if box is None:
-            which = f"Mask {number + 1} of {len(masks)}" if len(masks) > 1 else "The mask"
-            raise ValueError(f"{which} is empty; paint the area to repaint (1 = repaint).")
+        assert box is not None
         bounds.append(
             whole if context is None else region_bounds(box, whole, context, max(1, margin))
         )

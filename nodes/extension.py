@@ -13,6 +13,7 @@ from .host.files import register_model_folder
 from .load import LoadExemplarModel
 from .reference import ExemplarReferenceSampler
 from .sample import ExemplarInpaintSampler
+from .split import ExemplarSplitMask
 
 
 class ExemplarExtension(ComfyExtension):
@@ -28,4 +29,5 @@ class ExemplarExtension(ComfyExtension):
             ExemplarPasteBack,
             ExemplarReferenceSampler,
             ExemplarGuidance,
+            ExemplarSplitMask,
         ]

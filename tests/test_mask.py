@@ -10,11 +10,25 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-from exemplar_model.mask import feather, latent_keep_mask, masked_image, resize_mask
+from exemplar_model.mask import (
+    MAX_PARTS,
+    feather,
+    latent_keep_mask,
+    masked_image,
+    resize_mask,
+    split_masks,
+)
+from exemplar_model.region import mask_box
 
 binary_masks = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.sampled_from([0, 1])
 ).map(torch.from_numpy)
+marked_masks = arrays.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    elements=st.sampled_from([0.0, 0.49, 0.5, 1.0]),
+)
+marked_masks = marked_masks.map(torch.from_numpy).filter(lambda mask: bool((mask >= 0.5).any()))
 
 
 def reference_keep_mask(mask: Tensor, height: int, width: int) -> Tensor:
@@ -96,3 +110,69 @@ def test_feather_falls_in_equal_steps() -> None:
     weight = feather(mask, 8)[4]
     torch.testing.assert_close(weight[20:28], torch.arange(8, 0, -1) / 9)
     assert (weight[28:] == 0).all()
+
+
+def reached_from_first_pixel(part: Tensor) -> Tensor:
+    """Flood fill by growing into all eight neighbours until nothing changes."""
+    reached = torch.zeros_like(part)
+    reached[tuple(part.nonzero()[0])] = 1
+    while True:
+        grown = torch.nn.functional.max_pool2d(reached[None], 3, stride=1, padding=1)[0] * part
+        if torch.equal(grown, reached):
+            return reached
+        reached = grown
+
+
+@settings(deadline=None)
+@given(marked_masks)
+def test_parts_are_the_mask_cut_into_connected_pieces(mask: Tensor) -> None:
+    before = mask.clone()
+    parts = split_masks(mask)
+    assert torch.equal(mask, before)
+    assert torch.equal(parts.sum(0), (mask >= 0.5).float())  # all of it, and nothing twice
+    for part in parts:
+        assert torch.equal(reached_from_first_pixel(part), part)
+    for number, part in enumerate(parts):  # no two of them touch
+        around = torch.nn.functional.max_pool2d(part[None], 3, stride=1, padding=1)[0]
+        assert float((around * parts[number + 1 :].sum(0)).sum()) == 0
+    edges = [box[:2] for part in parts if (box := mask_box(part)) is not None]
+    assert edges == sorted(edges) and len(edges) == len(parts)
+
+
+@settings(deadline=None)
+@given(marked_masks, st.sampled_from([0.25, 0.5, 0.75, 1.0]))
+def test_small_parts_are_dropped(mask: Tensor, min_size: float) -> None:
+    everything = split_masks(mask)
+    sizes = everything.sum((1, 2))
+    kept = everything[sizes >= min_size * sizes.max()]
+    assert torch.equal(split_masks(mask, min_size), kept)
+
+
+def test_parts_go_from_left_to_right_and_top_to_bottom() -> None:
+    mask = torch.zeros(9, 9)
+    mask[0:2, 6:8] = mask[7, 0] = mask[3:5, 2] = mask[0, 2] = 1
+    boxes = [mask_box(part) for part in split_masks(mask)]
+    assert boxes == [(0, 7, 1, 1), (2, 0, 1, 1), (2, 3, 1, 2), (6, 0, 2, 2)]
+
+
+def test_several_masks_are_split_one_by_one() -> None:
+    """The largest part is that of the same mask, and the order of the masks stays."""
+    masks = torch.zeros(2, 8, 8)
+    masks[0, :, 4:] = masks[0, 0, 0] = 1
+    masks[1, 0, 0] = masks[1, 7, 7] = 1
+    boxes = [mask_box(part) for part in split_masks(masks, 0.5)]
+    assert boxes == [(4, 0, 4, 8), (0, 0, 1, 1), (7, 7, 1, 1)]
+
+
+def test_masks_that_cannot_be_split_are_named() -> None:
+    with pytest.raises(ValueError, match=r"^The mask is empty; .+\.$"):
+        split_masks(torch.full((4, 4), 0.49))
+    with pytest.raises(ValueError, match=r"^Mask 2 of 2 is empty; .+\.$"):
+        split_masks(torch.stack([torch.ones(4, 4), torch.zeros(4, 4)]))
+    side = 2 * int(MAX_PARTS**0.5) + 2
+    dots = torch.zeros(side, side)
+    dots[::2, ::2] = 1
+    with pytest.raises(ValueError, match=r"^The mask falls into 289 parts, .+ min_size .+\.$"):
+        split_masks(dots)
+    dots[:2] = 1  # one large part
+    assert len(split_masks(dots, 0.1)) == 1

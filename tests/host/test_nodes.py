@@ -72,6 +72,7 @@ SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["SAMPLER", "SIGMAS"],
     ),
     "ExemplarGuidance": ({"model": ..., "start": 0.0, "end": 1.0}, ["MODEL"]),
+    "ExemplarSplitMask": ({"mask": ..., "min_size": 0.01}, ["MASK"]),
 }
 
 

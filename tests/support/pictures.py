@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from demo.headless import PACK
 
@@ -27,6 +27,7 @@ def pictures() -> dict[str, Image.Image]:
         "odd_mask_left": rectangle(1277, 719, (40, 40, 140, 170)),
         "odd_mask_all": rectangle(1277, 719, (0, 0, 1277, 719)),
         "odd_mask_half": rectangle(1277, 719, (0, 0, 640, 719)),
+        "odd_mask_two": two_rectangles(1277, 719, (40, 40, 140, 170), (1100, 500, 1277, 719)),
         "odd_mask_empty": rectangle(1277, 719, (0, 0, 0, 0)),
     }
 
@@ -36,3 +37,8 @@ def rectangle(width: int, height: int, box: tuple[int, int, int, int]) -> Image.
     left, top, right, bottom = box
     mask[top:bottom, left:right] = 255
     return Image.fromarray(mask)
+
+
+def two_rectangles(width: int, height: int, *boxes: tuple[int, int, int, int]) -> Image.Image:
+    first, second = (rectangle(width, height, box) for box in boxes)
+    return ImageChops.lighter(first, second)
