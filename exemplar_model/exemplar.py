@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
 from .config import EXEMPLAR_PADDING
-from .image import to_rgb
+from .image import to_bytes, to_rgb
 
 Framing = Literal["stretch", "pad", "crop"]
 Background = Literal["keep", "gray", "white", "black", "blur"]
@@ -48,7 +48,7 @@ def exemplar_view(
     Raises:
         ValueError: the mask selects nothing.
     """
-    picture = Image.fromarray(_to_bytes(to_rgb(image)))
+    picture = Image.fromarray(to_bytes(to_rgb(image)))
     if mask is not None:
         picture = _select(picture, mask, background)
     if framing == "pad":
@@ -62,12 +62,8 @@ def exemplar_view(
     return torch.tensor(np.array(picture)).float() / 255
 
 
-def _to_bytes(values: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return (values.clamp(0, 1) * 255).round().byte().cpu().numpy()
-
-
 def _select(picture: Image.Image, mask: Tensor, background: Background) -> Image.Image:
-    selection = Image.fromarray(_to_bytes(mask))
+    selection = Image.fromarray(to_bytes(mask))
     selection = selection.resize(picture.size, Image.Resampling.BILINEAR)
     selection = selection.point([0] * 128 + [255] * 128)  # threshold
     box = selection.getbbox()

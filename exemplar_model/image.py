@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -10,6 +13,11 @@ def to_rgb(image: Tensor) -> Tensor:
     """[..., C] of any number of channels to float32 [..., 3]: alpha is dropped, grey repeated."""
     channels = 3 if image.shape[-1] >= 3 else 1
     return image[..., :channels].float().expand(*image.shape[:-1], 3)
+
+
+def to_bytes(values: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """[...] in [0, 1] to 8 bit, the nearest of 0…255; what lies outside is clamped."""
+    return (values.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

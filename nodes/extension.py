@@ -9,18 +9,21 @@ from comfy_api.latest import ComfyExtension, io
 from .crop import ExemplarCropToMask, ExemplarPasteBack
 from .encode import EncodeExemplar
 from .guidance import ExemplarGuidance
+from .host.exemplars import register_exemplar_folder
 from .host.files import register_model_folder
 from .load import LoadExemplarModel
 from .reference import ExemplarReferenceSampler
 from .sample import ExemplarInpaintSampler
+from .saved import LoadExemplar, SaveExemplar
 from .split import ExemplarSplitMask
 
 
 class ExemplarExtension(ComfyExtension):
-    """Model folder and node list."""
+    """Model folders and node list."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         register_model_folder(bundled=Path(__file__).parents[1] / "models")
+        register_exemplar_folder()
         return [
             LoadExemplarModel,
             EncodeExemplar,
@@ -30,4 +33,6 @@ class ExemplarExtension(ComfyExtension):
             ExemplarReferenceSampler,
             ExemplarGuidance,
             ExemplarSplitMask,
+            SaveExemplar,
+            LoadExemplar,
         ]

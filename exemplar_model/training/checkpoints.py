@@ -10,7 +10,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor
 
-from .files import flush_to_disk
+from ..files import flush_to_disk
 
 STATE = "progress.json"
 

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..files import written_whole
 from .config import ConfigError, EncodedData, TrainConfig
 from .dataset import Sample, Samples, collate, draw_noise
 from .denoiser import DenoiserStage
-from .files import written_whole
 
 DESCRIPTION = "samples.json"
 PART_SAMPLES = 2048

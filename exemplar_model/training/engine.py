@@ -13,12 +13,12 @@ from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
+from ..files import written_whole
 from .batches import BatchPlan
 from .checkpoints import Checkpoints
 from .config import ConfigError, TrainConfig
 from .dataset import Sample, Samples
 from .export import export
-from .files import written_whole
 from .loading import open_loader
 from .process import agree, averaged, new_accelerator, new_stage, stop_on_signal
 from .report import Report

@@ -9,9 +9,9 @@ import torch
 from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
 
+from ..files import written_whole
 from .checkpoints import STATE, Checkpoints, Progress, load
 from .config import ConfigError, load_config
-from .files import written_whole
 from .process import averaged, new_accelerator, new_stage
 from .sources import open_training_data
 from .stage import Stage

@@ -21,11 +21,11 @@ from webdataset.shardlists import expand_urls
 from webdataset.tariterators import base_plus_ext, tarfile_samples
 from webdataset.writer import TarWriter
 
+from ..files import written_whole
 from .batches import BatchPlan
 from .coco import Coco
 from .config import ConfigError, ShardData
 from .dataset import MOST_SKIPPED, Sample, SampleMaker, collate, draw_noise
-from .files import written_whole
 from .holes import Array, usable
 from .openimages import OpenImages
 from .photos import boxes_in_pixels, read_pixels

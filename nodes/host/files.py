@@ -18,13 +18,19 @@ DIFFUSERS_INDEX = "model_index.json"
 
 def register_model_folder(bundled: Path) -> None:
     """Make `models/exemplar` known to the host, with the pack's own folder behind it."""
+    register_folder(FOLDER, folder_paths.supported_pt_extensions)
+    paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
+    paths = [*(path for path in paths if path != str(bundled)), str(bundled)]
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, extensions)
+
+
+def register_folder(name: str, extensions: set[str]) -> None:
+    """Make a folder of `models` known to the host."""
     folders = folder_paths.folder_names_and_paths
-    if FOLDER not in folders:  # extra_model_paths.yaml may have added it first
-        own = os.path.join(folder_paths.models_dir, FOLDER)
-        folders[FOLDER] = ([own], folder_paths.supported_pt_extensions)
-    paths, extensions = folders[FOLDER]
-    extensions = extensions or folder_paths.supported_pt_extensions
-    folders[FOLDER] = ([*(p for p in paths if p != str(bundled)), str(bundled)], extensions)
+    if name not in folders:  # extra_model_paths.yaml may have added it first
+        folders[name] = ([os.path.join(folder_paths.models_dir, name)], extensions)
+    paths, known = folders[name]
+    folders[name] = (paths, known or extensions)
 
 
 def model_names() -> list[str]:

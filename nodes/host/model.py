@@ -26,6 +26,7 @@ from ...exemplar_model.checkpoint import (
 from ...exemplar_model.config import OFFICIAL_MODEL
 from ...exemplar_model.encoder import ExemplarEncoder, empty_encoder, load_encoder
 from ...exemplar_model.mask import latent_keep_mask
+from ...exemplar_model.saved import ModelIdentity, fingerprint
 from ...exemplar_model.sizes import AutoencoderConfig
 from .attention import use_fused_attention_on_cpu, use_single_token_attention
 from .files import read_weights
@@ -236,8 +237,10 @@ def _require_same_keys(expected: Mapping[str, Any], given: Mapping[str, Any]) ->
 class HostEncoder:
     """An `ExemplarEncoder` under the host's memory management; the EXEMPLAR_ENCODER socket."""
 
-    def __init__(self, encoder: ExemplarEncoder) -> None:
+    def __init__(self, encoder: ExemplarEncoder, identity: ModelIdentity) -> None:
+        self.identity = identity
         self.image_size = encoder.config.image_size
+        self.context_dim = encoder.config.context_dim
         self.patcher = comfy.model_patcher.ModelPatcher(
             encoder,
             load_device=management.text_encoder_device(),
@@ -273,4 +276,5 @@ def build_encoder(checkpoint: Checkpoint, weight_dtype: str, name: str) -> HostE
     with _refusing_incomplete(name, "exemplar encoder"):
         encoder = empty_encoder(checkpoint.encoder_config, dtype)
         load_encoder(encoder, checkpoint.encoder)
-    return HostEncoder(encoder.eval().requires_grad_(False))
+    identity = ModelIdentity(name, fingerprint(checkpoint.encoder))
+    return HostEncoder(encoder.eval().requires_grad_(False), identity)

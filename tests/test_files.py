@@ -2,7 +2,7 @@
 
 import pytest
 
-from exemplar_model.training.files import written_whole
+from exemplar_model.files import written_whole
 
 
 def test_a_file_gets_its_name_when_it_is_complete(tmp_path):

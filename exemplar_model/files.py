@@ -25,5 +25,5 @@ def written_whole(path: Path) -> Generator[Path]:
 
 def flush_to_disk(file: Path) -> None:
     """After a power cut the final name must not stand for an empty file."""
-    with file.open("rb") as opened:
+    with file.open("r+b") as opened:  # Windows flushes only what is open for writing
         os.fsync(opened.fileno())
