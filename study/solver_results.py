@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from exemplar_model.training.files import written_whole
+from exemplar_model.files import written_whole
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ MODEL = "model.safetensors"
 TARGET = Path("models") / "exemplar-tiny.safetensors"
 TRAINING_DATA = (
     f"data={{kind: cutouts, objects: {PICTURES}/train/objects, "
-    f"backgrounds: {PICTURES}/train/backgrounds, samples: 61440}}"
+    f"backgrounds: {PICTURES}/train/backgrounds, samples: 40960}}"
 )
 PROGRAM = ("-m", "exemplar_model")
 TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
