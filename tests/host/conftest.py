@@ -33,8 +33,8 @@ def host(
     for name, model in models.items():
         write_safetensors(exemplar / f"{name}.safetensors", model)
     with running_host(Path(COMFYUI), folder) as running:
-        for file in ("coffee.png", "cat.png"):
-            running.upload(PACK / "demo" / "pictures" / file, file)
+        for file in (PACK / "demo" / "pictures").glob("*.png"):
+            running.upload(file, file.name)
         for name, picture in pictures().items():
             running.upload(picture, f"{name}.png")
         yield running
