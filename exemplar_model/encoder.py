@@ -1,9 +1,13 @@
-"""Exemplar encoder: CLIP class token → mapper → layer norm → projection → one context token."""
+"""Exemplar encoder: CLIP class token → mapper → layer norm → projection → one context token.
+
+All tokens of the tower instead of one make the layout of ObjectStitch models.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +17,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from .config import CLIP_HEAD_WIDTH, CLIP_MEAN, CLIP_STD
 
 TOWER = "clip_vision."
+
+Tokens = Literal["class token", "all tokens"]
+"""What of the tower conditions the UNet."""
 
 
 @dataclass(frozen=True)
@@ -158,27 +165,40 @@ class ExemplarEncoder(nn.Module):
         self.proj_out = nn.Linear(config.vision_width, config.context_dim)
         self.uncond_vector = nn.Parameter(torch.randn(1, 1, config.context_dim))
 
-    def forward(self, view: Tensor) -> Tensor:
+    def forward(self, view: Tensor, tokens: Tokens = "class token") -> Tensor:
         """Encode views.
 
         Args:
             view: [B, 3, S, S] float32 in [0, 1], S = `config.image_size`; normalised here.
+            tokens: the class token as in the paper, or all of the tower, the class token first
+                and then the patches row by row, as ObjectStitch has it (bcmi's re-implementation,
+                `FrozenCLIPImageEmbedder`).
 
         Returns:
-            Context [B, 1, context_dim] in the dtype of the weights.
+            Context [B, T, context_dim] in the dtype of the weights; T is 1, or 1 more than the
+            tower has patches (257 in the published model).
         """
-        return self.project(self.class_token(view))
+        if tokens == "class token":
+            return self.project(self.class_token(view)[:, None])
+        return self.project(self._post_layernorm(self._tower(view).last_hidden_state))
 
     def class_token(self, view: Tensor) -> Tensor:
         """What the tower says of views [B, 3, S, S] in [0, 1]: [B, D], frozen in training."""
+        return self._tower(view).pooler_output
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, T, D] → context [B, T, context_dim], by the parts that are trained."""
+        return self.proj_out(self.final_ln(self.mapper(tokens)))
+
+    def _tower(self, view: Tensor) -> Any:
         mean, std = view.new_tensor(CLIP_MEAN), view.new_tensor(CLIP_STD)
         pixels = (view - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-        pixels = pixels.to(self.clip_vision.dtype)
-        return self.clip_vision(pixel_values=pixels).pooler_output
+        return self.clip_vision(pixel_values=pixels.to(self.clip_vision.dtype))
 
-    def project(self, class_token: Tensor) -> Tensor:
-        """Class tokens [B, D] → context [B, 1, context_dim], by the parts that are trained."""
-        return self.proj_out(self.final_ln(self.mapper(class_token[:, None])))
+    @property
+    def _post_layernorm(self) -> nn.Module:
+        # transformers before 5 has a module `vision_model` in between
+        return getattr(self.clip_vision, "vision_model", self.clip_vision).post_layernorm
 
 
 def scale_context(context: Tensor, uncond_vector: Tensor, strength: float) -> Tensor:

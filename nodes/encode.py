@@ -7,7 +7,7 @@ from typing import get_args
 import torch
 from comfy_api.latest import io, ui
 
-from ..exemplar_model.encoder import scale_context
+from ..exemplar_model.encoder import Tokens, scale_context
 from ..exemplar_model.exemplar import Background, Framing, exemplar_view
 from .host.model import HostEncoder
 from .node import ExemplarEncoderSocket, ExemplarNode, schema
@@ -56,6 +56,14 @@ class EncodeExemplar(ExemplarNode):
                     default="keep",
                     tooltip="What stands around the object where a mask is given.",
                 ),
+                io.Combo.Input(
+                    "tokens",
+                    options=list(get_args(Tokens)),
+                    default="class token",
+                    optional=True,
+                    tooltip="Paint by Example has one class token; all tokens is for models that "
+                    "were trained on all of CLIP's, as ObjectStitch.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive", tooltip="The exemplar."),
@@ -68,10 +76,14 @@ class EncodeExemplar(ExemplarNode):
 
     @classmethod
     def validate_inputs(
-        cls, framing: str | None, merge: str | None, mask_background: str | None
+        cls,
+        framing: str | None,
+        merge: str | None,
+        mask_background: str | None,
+        tokens: str | None = None,
     ) -> bool | str:
-        error = cls.choice_error(framing=framing, merge=merge, mask_background=mask_background)
-        return error or True
+        choices = {"framing": framing, "merge": merge, "tokens": tokens}
+        return cls.choice_error(**choices, mask_background=mask_background) or True
 
     @classmethod
     def execute(
@@ -83,8 +95,10 @@ class EncodeExemplar(ExemplarNode):
         strength: float,
         mask_background: Background,
         mask: torch.Tensor | None = None,
+        tokens: Tokens = "class token",
     ) -> io.NodeOutput:
-        cls.require_choices(framing=framing, merge=merge, mask_background=mask_background)
+        choices = {"framing": framing, "merge": merge, "tokens": tokens}
+        cls.require_choices(**choices, mask_background=mask_background)
         masks = [None] if mask is None else list(mask.reshape(-1, *mask.shape[-2:]))
         if len(masks) not in (1, len(image)):
             raise ValueError(
@@ -98,12 +112,12 @@ class EncodeExemplar(ExemplarNode):
                 for picture, each in zip(image, masks, strict=True)
             ]
         )
-        context, uncond_vector = encoder.encode(view)
+        context, null = encoder.encode(view, tokens)
         if merge == "average":
             context = context.mean(dim=0, keepdim=True)
         return io.NodeOutput(
-            [[scale_context(context, uncond_vector, strength), {}]],
-            [[uncond_vector, {}]],
+            [[scale_context(context, null, strength), {}]],
+            [[null, {}]],
             view,
             ui=ui.PreviewImage(view, cls=cls),
         )

@@ -40,6 +40,12 @@ def test_context_equals_diffusers(shape: str) -> None:
     assert (expected[0] - expected[1]).abs().max() > 1e-3  # the comparison is not of constants
 
 
+def reference_norm(module: torch.nn.LayerNorm, value: Tensor) -> Tensor:
+    centred = value - value.mean(-1, keepdim=True)
+    scaled = centred / (value.var(-1, keepdim=True, unbiased=False) + module.eps).sqrt()
+    return scaled * module.weight.double() + module.bias.double()
+
+
 def reference_block(block: MapperBlock, x: Tensor, heads: int) -> Tensor:
     """`ResidualAttentionBlock` as ldm/modules/encoders/xf.py writes it, in double precision."""
     B, T, D = x.shape
@@ -47,19 +53,14 @@ def reference_block(block: MapperBlock, x: Tensor, heads: int) -> Tensor:
     def linear(module: torch.nn.Linear, value: Tensor) -> Tensor:
         return value @ module.weight.double().T + module.bias.double()
 
-    def norm(module: torch.nn.LayerNorm, value: Tensor) -> Tensor:
-        centred = value - value.mean(-1, keepdim=True)
-        scaled = centred / (value.var(-1, keepdim=True, unbiased=False) + module.eps).sqrt()
-        return scaled * module.weight.double() + module.bias.double()
-
-    qkv = linear(block.attn.c_qkv, norm(block.ln_1, x))
+    qkv = linear(block.attn.c_qkv, reference_norm(block.ln_1, x))
     width = D // heads
     scale = 1 / math.sqrt(math.sqrt(width))
     q, k, v = torch.split(qkv.view(B, T, heads, -1), width, dim=-1)
     weight = torch.einsum("bthc,bshc->bhts", q * scale, k * scale).softmax(-1)
     attended = torch.einsum("bhts,bshc->bthc", weight, v).reshape(B, T, -1)
     x = x + linear(block.attn.c_proj, attended)
-    inner = linear(block.mlp.c_fc, norm(block.ln_2, x))
+    inner = linear(block.mlp.c_fc, reference_norm(block.ln_2, x))
     inner = 0.5 * inner * (1 + torch.erf(inner / math.sqrt(2)))
     return x + linear(block.mlp.c_proj, inner)
 
@@ -76,6 +77,33 @@ def test_mapper_block_equals_the_reference_formula(heads: int, tokens: int) -> N
             parameter.add_(0.2 * torch.randn_like(parameter))
         result, expected = block(x), reference_block(block, x.double(), heads)
     torch.testing.assert_close(result.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_all_tokens_equal_the_published_formula(shape: str) -> None:
+    """ObjectStitch: post-layernorm of the last hidden state, mapper, final norm, projection."""
+    encoder = random_model(SHAPES[shape]).components.encoder
+    with torch.no_grad():
+        context = encoder(views(), "all tokens")
+        hidden = encoder.clip_vision(normalise(views()), output_hidden_states=True).hidden_states
+        tower = getattr(encoder.clip_vision, "vision_model", encoder.clip_vision)
+        x = reference_norm(tower.post_layernorm, hidden[-1].double())
+        for block in encoder.mapper.resblocks:
+            x = reference_block(block, x, heads=1)
+        x = reference_norm(encoder.final_ln, x)
+        expected = x @ encoder.proj_out.weight.double().T + encoder.proj_out.bias.double()
+    config = SHAPES[shape].encoder
+    patches = (config.image_size // config.patch_size) ** 2
+    assert context.shape == (2, 1 + patches, config.context_dim)
+    torch.testing.assert_close(context.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_with_all_tokens_the_mapper_attends() -> None:
+    """The class token sees the patches: its context is another one than alone."""
+    encoder = random_model(SHAPES["narrow"]).components.encoder
+    with torch.no_grad():
+        among, alone = encoder(views(), "all tokens")[:, :1], encoder(views())
+    assert (among - alone).abs().max() > 1e-3
 
 
 def test_one_token_makes_queries_and_keys_inert() -> None:

@@ -54,7 +54,7 @@ class ConditionedUNet(nn.Module):
         Returns:
             ε [B, 4, h, w].
         """
-        context = self._project(class_token)
+        context = self._project(class_token[:, None])
         context = torch.where(dropped[:, None, None], self.uncond_vector, context)
         return self.unet(unet_input, timestep, context, return_dict=False)[0]
 

@@ -24,7 +24,7 @@ from ...exemplar_model.checkpoint import (
     read_checkpoint,
 )
 from ...exemplar_model.config import OFFICIAL_MODEL
-from ...exemplar_model.encoder import ExemplarEncoder, empty_encoder, load_encoder
+from ...exemplar_model.encoder import ExemplarEncoder, Tokens, empty_encoder, load_encoder
 from ...exemplar_model.mask import latent_keep_mask
 from ...exemplar_model.saved import ModelIdentity, fingerprint
 from ...exemplar_model.sizes import AutoencoderConfig
@@ -247,15 +247,19 @@ class HostEncoder:
             offload_device=management.text_encoder_offload_device(),
         )
 
-    def encode(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """Context [B, 1, D] of views [B, S, S, 3] in [0, 1], and the null vector [1, 1, D]."""
+    def encode(self, view: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """Context [B, T, D] of views [B, S, S, 3] in [0, 1], and the null condition [1, T, D].
+
+        The null condition of several tokens is the null vector at each of them.
+        """
         # the host cannot stream transformers' modules weight by weight, so never load a part
         _supported(management.load_models_gpu, [self.patcher], force_full_load=True)
         encoder: ExemplarEncoder = self.patcher.model
         pixels = view.permute(0, 3, 1, 2).to(self.patcher.load_device)  # BHWC -> BCHW
         home = management.intermediate_device()
-        context = encoder(pixels).float().to(home)
-        return context, encoder.uncond_vector.detach().float().to(home)
+        context = encoder(pixels, tokens).float().to(home)
+        null = encoder.uncond_vector.detach().float().to(home)
+        return context, null.repeat(1, context.shape[1], 1)
 
 
 def build_encoder(checkpoint: Checkpoint, weight_dtype: str, name: str) -> HostEncoder:

@@ -34,6 +34,7 @@ SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
             "strength": 1.0,
             "mask": ...,
             "mask_background": "keep",
+            "tokens": "class token",
         },
         ["CONDITIONING", "CONDITIONING", "IMAGE"],
     ),

@@ -146,7 +146,7 @@ def test_trained_parameters_are_those_of_the_paper(stage):
 
 def test_the_exemplar_reaches_the_unet_through_one_token(stage, batch):
     encoded = stage.encode(batch)
-    context = stage.components.encoder.project(encoded.class_token)
+    context = stage.components.encoder.project(encoded.class_token[:, None])
     assert context.shape == (4, 1, stage.config.model.encoder.context_dim)
 
 
