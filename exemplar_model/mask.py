@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -49,20 +49,21 @@ def split_masks(masks: Tensor, min_size: float = 0.0) -> Tensor:
 
 def _split(mask: Tensor, min_size: float) -> Tensor:
     # every host has scipy, but nothing else in this package needs it
-    from scipy import ndimage
+    from scipy import ndimage  # pyright: ignore[reportMissingTypeStubs]
 
-    label: Any = ndimage.label
-    labels, _ = label(mask.cpu().numpy(), structure=np.ones((3, 3)))  # [H, W], 0 is no part
+    untyped = cast("Any", ndimage)
+    labels, _ = untyped.label(mask.cpu().numpy(), structure=np.ones((3, 3)))  # [H, W], 0 is no part
     sizes = np.bincount(labels.ravel())[1:]
-    boxes: list[Any] = ndimage.find_objects(labels)  # (rows, columns) of each part
-    kept = [part for part, size in enumerate(sizes) if size >= min_size * sizes.max()]
+    boxes = untyped.find_objects(labels)  # (rows, columns) of each part
+    least = min_size * sizes.max()
+    kept = [part for part, size in enumerate(sizes) if size >= least]
     if len(kept) > MAX_PARTS:
         raise ValueError(
             f"The mask falls into {len(kept)} parts, more than {MAX_PARTS}; fill its gaps, or "
             "raise min_size to drop the small ones."
         )
     kept.sort(key=lambda part: (boxes[part][1].start, boxes[part][0].start))
-    parts = torch.from_numpy(labels)[None] == torch.tensor(kept)[:, None, None] + 1
+    parts = torch.tensor(labels)[None] == torch.tensor(kept)[:, None, None] + 1
     return parts.to(mask)
 
 

@@ -85,7 +85,7 @@ class SavedExemplar:
             # clones, since one tensor may serve twice, and a file holds no tensor twice
             "context": self.context.cpu().clone(memory_format=torch.contiguous_format),
             "uncond_vector": self.uncond_vector.cpu().clone(memory_format=torch.contiguous_format),
-            "view_png": torch.from_numpy(np.frombuffer(png.getvalue(), np.uint8).copy()),
+            "view_png": torch.tensor(np.frombuffer(png.getvalue(), np.uint8)),
         }
         about = {
             "version": VERSION,
@@ -155,4 +155,4 @@ def _read_view(png: Tensor, count: int) -> Tensor:
     with Image.open(io.BytesIO(png.numpy().tobytes()), formats=("PNG",)) as picture:
         sheet = np.array(picture.convert("RGB"))
     views = sheet.reshape(count, -1, *sheet.shape[1:])
-    return torch.from_numpy(views).float() / 255
+    return torch.tensor(views).float() / 255

@@ -79,6 +79,7 @@ def test_hole_is_mid_grey_and_the_input_stays() -> None:
     assert int(changed.sum()) == 2
 
 
+@settings(deadline=None)
 @given(binary_masks, st.integers(1, 40), st.integers(1, 40))
 def test_resized_mask_covers_all_that_is_repainted(mask: Tensor, height: int, width: int) -> None:
     resized = resize_mask(mask[None], (height, width))[0]
