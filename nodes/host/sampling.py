@@ -126,29 +126,65 @@ def paint(
             f"{LATENT_CHANNELS}; connect the vae output of Load Exemplar Model."
         )
     sampler, sigmas = _sampler(model, sampler_name, scheduler, steps, denoise)
-    concat = {
-        "concat_latent_image": vae.encode(masked_image(images, masks)),
-        "concat_mask": masks[:, None],
-    }
-    positive = node_helpers.conditioning_set_values(positive, concat)
-    negative = node_helpers.conditioning_set_values(negative, concat)
+    masked_latents = vae.encode(masked_image(images, masks))
     # at denoise 1 what lies under the mask does not matter, so it is not encoded
-    start = concat["concat_latent_image"]
-    start = torch.zeros_like(start) if denoise >= 1.0 else vae.encode(images)
-    latents = comfy.sample.sample_custom(
-        model,
-        comfy.sample.prepare_noise(start, seed),
-        cfg,
-        sampler,
-        sigmas,
-        positive,
-        negative,
-        start,
-        callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
-        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=seed,
-    )
-    return latents, vae.decode(latents).float()
+    start = torch.zeros_like(masked_latents) if denoise >= 1.0 else vae.encode(images)
+    noise = comfy.sample.prepare_noise(start, seed)
+    parts = _parts_that_fit(model, noise.shape, [*positive, *negative])
+    show = latent_preview.prepare_callback(model, (len(sigmas) - 1) * len(parts))
+    latents: list[Tensor] = []
+    for number, part in enumerate(parts):
+
+        def callback(step: int, x0: Tensor, x: Tensor, steps: int, number: int = number) -> None:
+            show(step + number * steps, x0, x, steps * len(parts))
+
+        concat = {"concat_latent_image": masked_latents[part], "concat_mask": masks[part, None]}
+        latents.append(
+            comfy.sample.sample_custom(
+                model,
+                noise[part],
+                cfg,
+                sampler,
+                sigmas,
+                node_helpers.conditioning_set_values(_of_part(positive, part), concat),
+                node_helpers.conditioning_set_values(_of_part(negative, part), concat),
+                start[part],
+                callback=callback,
+                disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+                seed=seed,
+            )
+        )
+    painted = torch.cat(latents)
+    return painted, vae.decode(painted).float()
+
+
+def _parts_that_fit(model: Any, shape: torch.Size, conditioning: list[Any]) -> list[slice]:
+    """Parts of a batch of latents, each of which the device holds besides the whole model.
+
+    The host itself evaluates a batch in one go, and makes room by moving weights off the device,
+    which is slower than several goes. Control images belong to the whole batch, so that with a
+    ControlNet it stays whole.
+    """
+    N = shape[0]
+    if any("control" in options for _, options in conditioning):
+        return [slice(0, N)]
+    room = management.get_total_memory(model.load_device) - management.extra_reserved_memory()
+    for_one = model.memory_required([1, *shape[1:]])
+    most = max(1, int((room - model.model_size()) // for_one))
+    return [slice(first, first + most) for first in range(0, N, most)]
+
+
+def _of_part(conditioning: list[Any], part: slice) -> list[Any]:
+    """Conditioning of a part of the batch; what is there once serves every part."""
+
+    def select(value: Any) -> Any:
+        batched = isinstance(value, Tensor) and value.ndim > 1 and len(value) > 1
+        return value[part] if batched else value
+
+    return [
+        [select(context), {name: select(value) for name, value in options.items()}]
+        for context, options in conditioning
+    ]
 
 
 def _sampler(

@@ -1,0 +1,103 @@
+"""A batch of regions that memory does not hold is painted in parts, with the same result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.library import run_in_host_process
+from support.models import RandomModel, write_safetensors
+
+PAINT = """
+import json, torch
+import comfy.model_management as management
+import latent_preview
+from pack.exemplar_model.checkpoint import read_checkpoint
+from pack.nodes.host import files, model, sampling
+
+torch.set_grad_enabled(False)
+checkpoint = read_checkpoint(path, files.read_weights)
+denoiser = model.build_model(checkpoint, "fp32", path)
+vae = model.build_autoencoder(checkpoint, "x")
+width = checkpoint.encoder_config.context_dim
+N, shape = 5, (5, 4, 8, 8)
+images, masks = torch.rand(N, 64, 64, 3), torch.zeros(N, 64, 64)
+masks[:, 16:48, 16:48] = 1.0
+exemplars, null = torch.randn(N, 1, width), torch.randn(1, 1, width)
+batches, shown = [], []
+
+def count(apply_model, args):
+    batches.append(args["input"].shape[0])
+    return apply_model(args["input"], args["timestep"], **args["c"])
+
+def prepare_callback(model, steps):
+    return lambda step, x0, x, total: shown.append([step, total])
+
+denoiser.set_model_unet_function_wrapper(count)
+latent_preview.prepare_callback = prepare_callback  # the host's own needs a client
+
+def paint(context, regions):
+    batches.clear(), shown.clear()
+    latents, pictures = sampling.paint(
+        denoiser, [[context, {}]], [[null, {}]], vae, images[:regions], masks[:regions], seed=1,
+        steps=3, cfg=3.0, sampler_name="plms", scheduler="ddim_uniform", denoise=1.0,
+    )
+    seen = {"batches": sorted(set(batches)), "shown": list(shown), "regions": len(pictures)}
+    return latents, seen
+
+def distance(a, b):
+    return float((a - b).norm() / b.norm())
+
+whole, before = paint(exemplars, N)
+shared, _ = paint(exemplars[:1], N)
+room = denoiser.model_size() + 2.5 * denoiser.memory_required([1, *shape[1:]])
+management.EXTRA_RESERVED_VRAM = management.get_total_memory(denoiser.load_device) - room
+parts, after = paint(exemplars, N)
+shared_parts, _ = paint(exemplars[:1], N)
+with_control = [[exemplars, {"control": object()}]]
+control = len(sampling._parts_that_fit(denoiser, torch.Size(shape), with_control))
+management.EXTRA_RESERVED_VRAM *= 2
+_, crowded = paint(exemplars, 2)
+print(json.dumps({
+    "error": distance(parts, whole),
+    "shared": distance(shared_parts, shared),
+    "differ": distance(whole[:1], whole[1:2]),
+    "before": before, "after": after, "control": control, "crowded": crowded,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def painted(
+    tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]
+) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("parts") / "narrow.safetensors"
+    write_safetensors(path, models["narrow"])
+    return run_in_host_process(PAINT, path)
+
+
+def test_parts_paint_what_the_batch_paints(painted: dict[str, Any]) -> None:
+    assert painted["error"] < 1e-5 and painted["shared"] < 1e-5
+    assert painted["differ"] > 1e-2  # each region has noise and an exemplar of its own
+
+
+def test_no_part_is_larger_than_memory_holds(painted: dict[str, Any]) -> None:
+    """Of five regions two fit: parts of two, two and one, both halves of a guided step each."""
+    assert max(painted["before"]["batches"]) == 10
+    assert painted["after"]["batches"] in ([1, 2], [2, 4])
+    assert painted["after"]["regions"] == 5
+
+
+def test_progress_runs_on_over_the_parts(painted: dict[str, Any]) -> None:
+    steps = len(painted["before"]["shown"])
+    assert painted["before"]["shown"] == [[step, steps] for step in range(steps)]
+    assert painted["after"]["shown"] == [[step, 3 * steps] for step in range(3 * steps)]
+
+
+def test_a_control_image_keeps_the_batch_whole(painted: dict[str, Any]) -> None:
+    assert painted["control"] == 1
+
+
+def test_one_region_at_a_time_is_the_least(painted: dict[str, Any]) -> None:
+    assert max(painted["crowded"]["batches"]) <= 2
+    assert painted["crowded"]["regions"] == 2
