@@ -1,4 +1,4 @@
-"""Sessions, all in one environment: demo, tests, lint, train_tiny, transfer, study, solvers."""
+"""All in one environment: demo, tests, lint, train_tiny, transfer, study, solvers, bench."""
 
 from __future__ import annotations
 
@@ -116,6 +116,14 @@ def solvers(session: nox.Session) -> None:
     python = environment(session, host)
     command = [python, "-m", "study.solvers", "--comfyui", str(host), *session.posargs]
     session.run(*command, external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory against the stock host and diffusers, part by part."""
+    host = find_host(session)
+    python = environment(session, host)
+    session.run(python, "-m", "bench", "--comfyui", str(host), *session.posargs, external=True)
 
 
 @nox.session

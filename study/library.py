@@ -13,16 +13,17 @@ PACK = Path(__file__).resolve().parents[1]
 NAME = "pack"
 
 
-def load_pack(comfyui: Path) -> Callable[[str], ModuleType]:
-    """Make the host importable on the CPU, and this pack as one of its custom nodes.
+def load_pack(comfyui: Path, cpu: bool = True) -> Callable[[str], ModuleType]:
+    """Make the host importable, and this pack as one of its custom nodes.
 
     Args:
         comfyui: a ComfyUI tree; it stays untouched.
+        cpu: keep to the CPU, whatever devices there are.
 
     Returns:
         Imports a module of the pack by its name within the pack.
     """
-    arguments, sys.argv = sys.argv, ["main.py", "--cpu"]
+    arguments, sys.argv = sys.argv, ["main.py", *(["--cpu"] if cpu else [])]
     sys.path.insert(0, str(comfyui))
     try:
         importlib.import_module("comfy.options").enable_args_parsing()
