@@ -34,7 +34,7 @@ def write_report(output: Path, size: str) -> Path:
     for part, result in kept(output, size).items():
         plot = f"benchmark-{part}.png"
         PLOTS[part](result).savefig(output / plot, dpi=110)
-        lines.append(f"## {part}\n\n{made_with(result)}\n")
+        lines.append(f"## {part.capitalize()}\n\n{made_with(result)}\n")
         lines += [table.to_markdown() for table in TABLES[part](result)]
         lines.append(f"![{part}]({plot})\n")
     report = output / "benchmarks.md"
