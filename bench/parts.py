@@ -26,6 +26,7 @@ class Settings:
         rounds: how often each contestant is measured, in turns.
         steps: sampling steps of a whole painting.
         output: for results, and for models while a part needs them.
+        call: runs a function of a module of this package; see `in_process`.
     """
 
     comfyui: Path
@@ -33,6 +34,7 @@ class Settings:
     rounds: int
     steps: int
     output: Path
+    call: Callable[..., Any] = in_process
 
     @property
     def host(self) -> dict[str, Any]:
@@ -42,12 +44,12 @@ class Settings:
 
 def step(settings: Settings) -> Result:
     """One guided step; see `step.measure`."""
-    return in_process("step", "measure", **settings.host, rounds=settings.rounds)
+    return settings.call("step", "measure", **settings.host, rounds=settings.rounds)
 
 
 def growth(settings: Settings) -> Result:
     """Growth with photo, regions and steps; see `growth.measure`."""
-    return in_process("growth", "measure", **settings.host, rounds=settings.rounds)
+    return settings.call("growth", "measure", **settings.host, rounds=settings.rounds)
 
 
 def stages(settings: Settings) -> Result:
@@ -58,9 +60,11 @@ def stages(settings: Settings) -> Result:
         folder = {"folder": str(paths["diffusers folder"].parent)}
         for _ in range(settings.rounds):
             _read_through(paths["safetensors fp32"])
-            ours = in_process("stages", "ours", **common, **folder, comfyui=str(settings.comfyui))
+            ours = settings.call(
+                "stages", "ours", **common, **folder, comfyui=str(settings.comfyui)
+            )
             _read_through(paths["diffusers folder"])
-            theirs = in_process("stages", "diffusers", **common, **folder)
+            theirs = settings.call("stages", "diffusers", **common, **folder)
             runs["ours"].append(ours)
             runs["diffusers"].append(theirs)
         pictures = [np.load(runs[name][-1]["picture"]).astype(float) for name in runs]
@@ -78,7 +82,7 @@ def loading(settings: Settings) -> Result:
             for layout in layouts:
                 _read_through(paths[layout])
                 given = {"comfyui": str(settings.comfyui), "path": str(paths[layout])}
-                runs[layout].append(in_process("loading", "load", **given))
+                runs[layout].append(settings.call("loading", "load", **given))
     return {"runs": runs, "about": runs[layouts[0]][0]["about"]}
 
 
@@ -96,7 +100,7 @@ def _models(settings: Settings, layouts: list[str]) -> Generator[dict[str, Path]
     # a folder whose name says that it can go, should the process be killed
     with tempfile.TemporaryDirectory(prefix="models-", dir=settings.output.resolve()) as folder:
         given = {"folder": folder, "size": settings.size, "layouts": layouts}
-        names = in_process("models", "write_layouts", **given)
+        names = settings.call("models", "write_layouts", **given)
         yield {layout: Path(folder) / name for layout, name in names.items()}
 
 

@@ -139,16 +139,18 @@ def diffusers(size: str, steps: int, folder: str) -> dict[str, Any]:
 
 def _load_pipeline(folder: str, on: torch.device) -> Any:
     path = Path(folder) / LAYOUTS["diffusers folder"]
-    dtype = {"torch_dtype": torch.float16 if on.type == "cuda" else torch.float32}
-    pipeline = PaintByExamplePipeline(
-        vae=AutoencoderKL.from_pretrained(path / "vae", **dtype),
-        image_encoder=PaintByExampleImageEncoder.from_pretrained(path / "image_encoder", **dtype),
-        unet=UNet2DConditionModel.from_pretrained(path / "unet", **dtype),
-        scheduler=PNDMScheduler.from_pretrained(path / "scheduler"),
-        safety_checker=None,
-        feature_extractor=None,
-    )
-    return pipeline.to(on)
+    dtype: Any = torch.float16 if on.type == "cuda" else torch.float32
+    parts: dict[str, Any] = {  # diffusers annotates optional parts as required
+        "vae": AutoencoderKL.from_pretrained(path / "vae", torch_dtype=dtype),
+        "image_encoder": PaintByExampleImageEncoder.from_pretrained(
+            path / "image_encoder", torch_dtype=dtype
+        ),
+        "unet": UNet2DConditionModel.from_pretrained(path / "unet", torch_dtype=dtype),
+        "scheduler": PNDMScheduler.from_pretrained(path / "scheduler"),
+        "safety_checker": None,
+        "feature_extractor": None,
+    }
+    return PaintByExamplePipeline(**parts).to(on)
 
 
 def _last(painting: Callable[[Stages], Tensor], stages: Stages) -> Tensor:

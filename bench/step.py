@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from exemplar_model.components import new_unet
 from exemplar_model.config import UNET_CHANNELS
@@ -37,7 +37,7 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
     pack = load_host(comfyui, cpu=on.type == "cpu")
     config = SIZES[size]
     torch.manual_seed(0)
-    reference: nn.Module = new_unet(config).eval()
+    reference: Any = new_unet(config).eval()
     if on.type == "cuda":
         reference.to(on, dtype)
     tensors = unet_from_diffusers(reference.state_dict())

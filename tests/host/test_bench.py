@@ -1,0 +1,126 @@
+"""The benchmarks at their tiny size: whether they measure what they say, not how fast it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from bench.parts import PARTS
+from bench.report import keep, write_report
+from bench.tables import TABLES, peak_shares
+from demo.headless import PACK
+
+MEASURE = """
+import importlib, json, sys
+from pathlib import Path
+from bench.parts import PARTS, Settings
+
+def call_here(module, function, **arguments):
+    result = getattr(importlib.import_module("bench." + module), function)(**arguments)
+    return json.loads(json.dumps(result))
+
+comfyui, output = Path(sys.argv[1]), Path(sys.argv[2])
+settings = Settings(comfyui, "tiny", rounds=2, steps=2, output=output, call=call_here)
+print(json.dumps({name: PARTS[name](settings) for name in ("stages", "growth", "loading")}))
+"""
+Result = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def comfyui() -> str:
+    path = os.environ.get("COMFYUI_PATH")
+    if path is None:
+        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
+    return path
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def measured(comfyui: str, output: Path) -> dict[str, Result]:
+    """Parts whose processes are called within one, as loading the host takes longest."""
+    command = [sys.executable, "-c", MEASURE, comfyui, str(output)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=PACK)
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def step(comfyui: str, output: Path) -> Result:
+    """The part as a user runs it."""
+    command = [sys.executable, "-m", "bench", "--comfyui", comfyui, "--output", str(output)]
+    asked = ["--size", "tiny", "--parts", "step", "--rounds", "2"]
+    printed = subprocess.run(
+        [*command, *asked], stdout=subprocess.PIPE, text=True, check=True, cwd=PACK
+    ).stdout
+    assert "One guided step" in printed
+    return json.loads((output / "step-tiny.json").read_text())
+
+
+def test_contestants_of_a_step_agree(step: Result) -> None:
+    contestants = step["contestants"]
+    assert len(contestants) == 4
+    assert all(entry["difference"] <= 1e-5 for entry in contestants.values())
+    assert all(len(entry["seconds"]) == 2 for entry in contestants.values())
+
+
+def test_a_step_of_ours_takes_fewer_operations(step: Result) -> None:
+    contestants = step["contestants"]
+    full = contestants["diffusers"]["flops"]
+    assert 0.9 * full < contestants["ours"]["flops"] < full == contestants["stock host"]["flops"]
+    assert all(0 < share.low <= share.high for share in peak_shares(step).values())
+
+
+def test_a_painting_is_the_same_and_encodes_once(measured: dict[str, Result]) -> None:
+    stages = measured["stages"]
+    assert stages["difference"] <= 1e-5
+    for run in (*stages["runs"]["ours"], *stages["runs"]["diffusers"]):
+        assert run["calls"]["VAE encode"] == run["calls"]["VAE decode"] == 1
+        assert run["calls"]["UNet"] == 3  # two steps of PLMS
+        assert all(seconds > 0 for seconds in run["seconds"].values())
+        assert 0 < run["anonymous"] <= run["resident"]
+
+
+def test_growth_has_every_point(measured: dict[str, Result]) -> None:
+    growth = measured["growth"]
+    assert [list(growth[name]) for name in ("photo", "regions", "apart", "steps")] == [
+        ["128", "256"],
+        ["1", "2"],
+        ["1", "2"],
+        ["2", "4"],
+    ]
+    for name in ("photo", "regions", "apart", "steps"):
+        for point in growth[name].values():
+            assert all(seconds > 0 for seconds in point["seconds"])
+            assert len(point["bytes"]) == 2
+
+
+def test_loading_takes_at_least_what_is_needed(measured: dict[str, Result]) -> None:
+    runs = measured["loading"]["runs"]
+    assert len(runs) == 4
+    needed = {run["needed"] for entries in runs.values() for run in entries}
+    assert len(needed) == 1  # a CPU computes in fp32, whatever the file holds
+    peaks = {layout: median(run["peak"] for run in entries) for layout, entries in runs.items()}
+    assert all(peak > 0.8 * min(needed) for peak in peaks.values())
+
+
+def test_models_are_removed_and_all_parts_are_reported(
+    measured: dict[str, Result], step: Result, output: Path
+) -> None:
+    assert list(output.glob("models-*")) == []
+    for part, result in measured.items():
+        made = {name: step[name] for name in ("command", "date", "host")}
+        keep(output, part, "tiny", {**result, **made})
+    text = write_report(output, "tiny").read_text()
+    for part in PARTS:
+        result = json.loads((output / f"{part}-tiny.json").read_text())
+        assert all(table.title in text for table in TABLES[part](result))
