@@ -63,7 +63,7 @@ class ModelConfig:
             unet_channels=unet.channels,
             unet_layers=unet.residual_blocks,
             unet_heads=checkpoint.unet_heads,
-            autoencoder_channels=tuple(autoencoder.channels * m for m in autoencoder.multipliers),
+            autoencoder_channels=autoencoder.widths,
             autoencoder_layers=autoencoder.residual_blocks,
             encoder=checkpoint.encoder_config,
         )

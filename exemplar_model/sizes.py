@@ -36,10 +36,15 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Sizes of a KL autoencoder in the original layout."""
+    """Sizes of a KL autoencoder in the original layout.
+
+    Attributes:
+        channels: behind the first convolution.
+        widths: channels by level from the outside in.
+    """
 
     channels: int
-    multipliers: tuple[int, ...]
+    widths: tuple[int, ...]
     residual_blocks: int
     z_channels: int
     embed_dim: int
@@ -47,7 +52,7 @@ class AutoencoderConfig:
     @property
     def factor(self) -> int:
         """Pixels per latent, in each direction."""
-        return 2 ** (len(self.multipliers) - 1)
+        return 2 ** (len(self.widths) - 1)
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> AutoencoderConfig:
@@ -61,7 +66,7 @@ class AutoencoderConfig:
             blocks += 1
         return cls(
             channels=channels,
-            multipliers=tuple(width // channels for width in widths),
+            widths=tuple(widths),
             residual_blocks=blocks,
             z_channels=state_dict["decoder.conv_in.weight"].shape[1],
             embed_dim=state_dict["post_quant_conv.weight"].shape[1],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -188,6 +189,13 @@ def build_autoencoder(checkpoint: Checkpoint, name: str) -> Any:
         return _build_autoencoder(checkpoint)
 
 
+class _WholeRatio(Fraction):
+    """A multiplier such as 3/2 of 64 channels; the product is the whole number of channels."""
+
+    def __rmul__(self, channels: Any) -> int:
+        return int(super().__rmul__(channels))
+
+
 def _build_autoencoder(checkpoint: Checkpoint) -> Any:
     config = AutoencoderConfig.from_state_dict(checkpoint.autoencoder)
     ddconfig = {
@@ -197,7 +205,7 @@ def _build_autoencoder(checkpoint: Checkpoint) -> Any:
         "in_channels": 3,
         "out_ch": 3,
         "ch": config.channels,
-        "ch_mult": list(config.multipliers),
+        "ch_mult": [_WholeRatio(width, config.channels) for width in config.widths],
         "num_res_blocks": config.residual_blocks,
         "attn_resolutions": [],
         "dropout": 0.0,

@@ -31,11 +31,12 @@ SHAPES = {
         autoencoder_layers=1,
         encoder=EncoderConfig(64, 9, 1, 128, 224, 32, mapper_blocks=2, context_dim=48),
     ),
-    # the published widths of the first two levels, factor 4, another patch size and head count
+    # the published widths of the first two levels, factor 4 and, as in the shipped model, widths
+    # of the autoencoder that are no multiples of the first, another patch size and head count
     "wide": ModelConfig(
         unet_channels=(320, 640),
         unet_layers=1,
-        autoencoder_channels=(32, 64, 64),
+        autoencoder_channels=(64, 64, 96),
         autoencoder_layers=2,
         encoder=EncoderConfig(128, 5, 2, 256, 224, 16, mapper_blocks=1, context_dim=768),
     ),
