@@ -11,7 +11,7 @@ from tiny_model.held_out import scenes
 from tiny_model.transfer import Transfer, measure
 
 MODEL = Path(__file__).parents[1] / "models" / "exemplar-tiny.safetensors"
-MEGABYTE = 1_000_000
+MEBIBYTE = 2**20
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def transfer() -> Transfer:
 
 
 def test_it_is_small_and_half_precision() -> None:
-    assert MODEL.stat().st_size <= 24 * MEGABYTE
+    assert MODEL.stat().st_size <= 24 * MEBIBYTE
     with safe_open(MODEL, "pt") as file:
         names = list(file.keys())
         assert {str(file.get_tensor(name).dtype) for name in names} == {"torch.float16"}
