@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exemplar_model.training.files import written_whole
+from exemplar_model.files import written_whole
 
 from .plots import PLOTS
 from .tables import TABLES
