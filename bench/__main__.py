@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import re
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -37,6 +39,8 @@ def main() -> int:
         parser.error(f"there is no part {min(unknown)}; choose some of {', '.join(PARTS)}")
     if not Path("/proc/self/status").is_file():
         parser.error("memory is read from /proc, which needs Linux")
+    # ends as an exception, so that models of gigabytes are deleted
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given.output.mkdir(parents=True, exist_ok=True)
     settings = Settings(given.comfyui, given.size, given.rounds, given.steps, given.output)
     failed = [part for part in parts if not run(part, settings)]

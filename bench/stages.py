@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import PNDMScheduler
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.pipelines.deprecated.paint_by_example import PaintByExamplePipeline
 from diffusers.pipelines.deprecated.paint_by_example.image_encoder import PaintByExampleImageEncoder
+from diffusers.pipelines.deprecated.paint_by_example.pipeline_paint_by_example import (
+    PaintByExamplePipeline,
+)
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from torch import Tensor
 
 from exemplar_model.config import CLIP_MEAN, CLIP_STD, LATENT_CHANNELS
