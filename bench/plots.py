@@ -53,6 +53,7 @@ def growth_plot(result: Result) -> Figure:
             axis.plot(at, [each / first for each in values], "o-", label=of)
         axis.set_xlabel(label)
         axis.set_ylabel("relative to the first")
+        axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     axes[0].legend()
     return figure
