@@ -168,7 +168,8 @@ def _parts_that_fit(model: Any, shape: torch.Size, conditioning: list[Any]) -> l
     N = shape[0]
     if any("control" in options for _, options in conditioning):
         return [slice(0, N)]
-    room = management.get_total_memory(model.load_device) - management.extra_reserved_memory()
+    total: Any = management.get_total_memory(model.load_device)  # a tuple only where asked for
+    room = total - management.extra_reserved_memory()
     for_one = model.memory_required([1, *shape[1:]])
     most = max(1, int((room - model.model_size()) // for_one))
     return [slice(first, first + most) for first in range(0, N, most)]
