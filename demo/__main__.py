@@ -47,7 +47,7 @@ def main() -> None:
     target: Path = arguments.output / "side-by-side.png"
     rows: list[Image.Image] = []
     status = console.status("Starting ComfyUI…")
-    with status, running_host(arguments.comfyui, folder) as host:
+    with status, running_host(arguments.comfyui.resolve(), folder) as host:
         status.stop()
         for image, exemplar in pairs:
             host.upload(image, "scene-1.png")
