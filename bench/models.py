@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from demo.library import load_pack
 from exemplar_model.components import Components, ModelConfig
 from exemplar_model.convert import convert
 from exemplar_model.encoder import EncoderConfig
-from study.library import load_pack
 
 SMALL = ModelConfig(
     unet_channels=(32, 64, 64),
@@ -93,8 +93,8 @@ Pack = Callable[[str], ModuleType]
 
 
 def load_host(comfyui: str, cpu: bool = True) -> Pack:
-    """The host and this pack in this process; see `study.library.load_pack`."""
-    pack = load_pack(Path(comfyui), cpu)
+    """The host and this pack in this process; see `demo.library.load_pack`."""
+    pack = load_pack(Path(comfyui), *(["--cpu"] if cpu else []))
     for module in ("model", "files", "sampling"):
         pack(f"nodes.host.{module}")  # importing them is not part of what is measured
     return pack

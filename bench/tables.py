@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from study.report import markdown_table
+
 EVALUATIONS = (11, 21, 51)
 """Of 10, 20 and 50 steps of PLMS, whose first step evaluates twice."""
 YARDSTICK_LAYOUT = "safetensors fp32"
@@ -24,9 +26,7 @@ class Table:
 
     def to_markdown(self) -> str:
         """Heading, text and table."""
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return f"### {self.title}\n\n{self.text}\n\n{table}\n"
+        return f"### {self.title}\n\n{self.text}\n\n{markdown_table(self.columns, self.rows)}"
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ def pairs() -> Iterator[tuple[Image.Image, Image.Image]]:
     """Scenes, transparent where they are to be repainted, and exemplars, on another scene."""
     things, places = objects(), scenes()
     rng = np.random.default_rng(SEED)
-    chosen = zip(rng.permutation(len(places)), rng.permutation(len(things)), strict=False)
-    for (place, thing), _ in zip(chosen, range(PAIRS), strict=False):
+    chosen = (rng.permutation(len(each))[:PAIRS] for each in (places, things))
+    for place, thing in zip(*chosen, strict=True):
         scene = places[place]
         image = scene.photo.convert("RGBA")
         alpha = Image.new("L", image.size, 255)

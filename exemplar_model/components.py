@@ -14,9 +14,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from .checkpoint import (
-    Checkpoint,
-)
+from .checkpoint import Checkpoint
 from .config import LATENT_CHANNELS, LATENT_SCALE, UNET_CHANNELS, UNET_HEADS
 from .encoder import EncoderConfig, ExemplarEncoder, load_encoder
 from .key_maps import (

@@ -199,9 +199,8 @@ def _sizes(model: Checkpoint) -> dict[str, str]:
         )
     with suppress(KeyError):
         autoencoder = AutoencoderConfig.from_state_dict(model.autoencoder)
-        widths = autoencoder.widths
         sizes["autoencoder"] = (
-            f"channels {_list(widths)}, residual blocks {autoencoder.residual_blocks}, "
+            f"channels {_list(autoencoder.widths)}, residual blocks {autoencoder.residual_blocks}, "
             f"latent channels {autoencoder.embed_dim}, factor {autoencoder.factor}"
         )
     with suppress(KeyError):

@@ -11,6 +11,7 @@ from ..exemplar_model.encoder import Tokens, scale_context
 from ..exemplar_model.exemplar import Background, Framing, exemplar_view
 from .host.model import HostEncoder
 from .node import ExemplarEncoderSocket, ExemplarNode, schema
+from .outputs import exemplar_outputs
 
 
 class EncodeExemplar(ExemplarNode):
@@ -65,13 +66,7 @@ class EncodeExemplar(ExemplarNode):
                     "were trained on all of CLIP's, as ObjectStitch.",
                 ),
             ],
-            outputs=[
-                io.Conditioning.Output(display_name="positive", tooltip="The exemplar."),
-                io.Conditioning.Output(
-                    display_name="negative", tooltip="The learned null condition."
-                ),
-                io.Image.Output(display_name="view", tooltip="What the encoder saw."),
-            ],
+            outputs=exemplar_outputs(),
         )
 
     @classmethod

@@ -18,6 +18,7 @@ from .host.exemplars import (
 from .host.files import file_stamp
 from .host.model import HostEncoder
 from .node import ExemplarEncoderSocket, ExemplarNode, schema
+from .outputs import exemplar_outputs
 
 
 class SaveExemplar(ExemplarNode):
@@ -108,13 +109,7 @@ class LoadExemplar(ExemplarNode):
                     "encoder", tooltip="The file must belong to this model; nothing is encoded."
                 ),
             ],
-            outputs=[
-                io.Conditioning.Output(display_name="positive", tooltip="The exemplar."),
-                io.Conditioning.Output(
-                    display_name="negative", tooltip="The learned null condition."
-                ),
-                io.Image.Output(display_name="view", tooltip="What the encoder saw."),
-            ],
+            outputs=exemplar_outputs(),
         )
 
     @classmethod

@@ -16,12 +16,13 @@ from rich.progress import track
 from exemplar_model.checkpoint import read_checkpoint
 from exemplar_model.components import Components
 from tiny_model.held_out import objects, scenes
+from tiny_model.transfer import add_settings
 
 from .cases import Case, clean_exemplars, paint_cases
 from .poor_exemplars import POOR
 from .report import Section, write_report
+from .robustness import study_exemplars
 from .seams import study_seams
-from .transfer import study_exemplars
 
 console = Console()
 
@@ -29,11 +30,8 @@ console = Console()
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(prog="study", description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("models/exemplar-tiny.safetensors"))
+    add_settings(parser)
     parser.add_argument("--output", type=Path, default=Path("study/output"))
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--cfg", type=float, default=3.5)
-    parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     components = Components.from_checkpoint(read_checkpoint(arguments.model))

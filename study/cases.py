@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from exemplar_model.components import Components
 from exemplar_model.pipeline import paint
 from exemplar_model.region import Regions, find_regions
-from tiny_model.held_out import Scene, exemplar_picture, objects, scenes
+from tiny_model.held_out import Scene, as_pixels, exemplar_picture, objects, scenes
 
 FEATHER = 8
 CONTEXT = 2.0
@@ -91,8 +89,3 @@ def paint_cases(
         Case(scene, number, exemplar, regions, patch)
         for number, (exemplar, patch) in enumerate(zip(exemplars, painting.regions, strict=True))
     ]
-
-
-def as_pixels(picture: Image.Image) -> Tensor:
-    """[H, W, 3] in [0, 1]."""
-    return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)

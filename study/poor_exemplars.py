@@ -10,9 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from exemplar_model.exemplar import exemplar_view
-from tiny_model.held_out import Scene, exemplar_picture
-
-from .cases import as_pixels
+from tiny_model.held_out import Scene, as_pixels, exemplar_picture
 
 Exemplar = Callable[[Image.Image, Scene], Tensor]
 """From an object (RGBA) and the scene that it is shown on to a picture [H, W, 3] in [0, 1]."""

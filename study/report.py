@@ -7,9 +7,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
+
+from exemplar_model.image import to_bytes
 
 CELL, CAPTION = 128, 22
 STYLE = (
@@ -51,7 +52,11 @@ def write_report(folder: Path, sections: list[Section], settings: dict[str, Any]
         for name, picture in section.sheets.items():
             picture.save(folder / name)
             html.append(f'<img src="{name}" alt="{escape(section.title)}">')
-        markdown += [f"## {section.title}\n", f"{section.text}\n", _markdown(section)]
+        markdown += [
+            f"## {section.title}\n",
+            f"{section.text}\n",
+            markdown_table(section.columns, section.rows),
+        ]
     target = folder / "report.html"
     target.write_text("\n".join(html), encoding="utf-8")
     (folder / "tables.md").write_text("\n".join(markdown), encoding="utf-8")
@@ -74,13 +79,14 @@ def sheet(captions: list[str], rows: list[list[Image.Image]]) -> Image.Image:
 
 def to_image(pixels: Tensor) -> Image.Image:
     """A picture of [H, W, 3] in [0, 1]."""
-    return Image.fromarray((pixels.numpy() * 255).round().astype(np.uint8))
+    return Image.fromarray(to_bytes(pixels))
 
 
 def _cells(tag: str, values: list[str]) -> str:
     return "".join(f"<{tag}>{escape(value)}</{tag}>" for value in values)
 
 
-def _markdown(section: Section) -> str:
-    lines = [section.columns, ["---"] * len(section.columns), *section.rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+def markdown_table(columns: list[str], rows: list[list[str]]) -> str:
+    """With a line break at the end."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -17,18 +17,18 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from demo.library import load_pack
 from exemplar_model.checkpoint import read_checkpoint
 from exemplar_model.components import Components
 from exemplar_model.config import LATENT_SCALE
 from exemplar_model.pipeline import decode_latents, encode
 from exemplar_model.pipeline import paint as paint_without_host
 from exemplar_model.region import find_regions
-from tiny_model.held_out import objects, scenes
+from tiny_model.held_out import as_pixels, objects, scenes
 
-from .cases import CONTEXT, FEATHER, as_pixels, clean_exemplars
-from .library import load_pack
+from .cases import CONTEXT, FEATHER, clean_exemplars
+from .solver_report import write_solver_report
 from .solver_results import Results, Task
-from .solvers_report import write_solver_report
 
 CFGS = (1.0, 3.0, 5.0, 8.0)
 STEPS = (5, 10, 15, 20, 25, 50)
@@ -114,7 +114,7 @@ class Bench:
 
     def __init__(self, comfyui: Path, model: Path, resolution: int) -> None:
         """Twenty objects, each in one of the scenes in turn."""
-        pack = load_pack(comfyui)
+        pack = load_pack(comfyui, "--cpu")
         self.sampling: Any = pack("nodes.host.sampling")
         host_model, host_files = pack("nodes.host.model"), pack("nodes.host.files")
         self.schedulers: list[str] = self.sampling.scheduler_names()

@@ -2,8 +2,8 @@
 
 import pytest
 
+from study.solver_report import finalist_table, screening_table, write_solver_report
 from study.solver_results import Results, Task
-from study.solvers_report import finalist_table, screening_table, write_solver_report
 
 TASKS = [
     Task(sampler, "ddim_uniform", steps, cfg)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 FOLDER = Path(__file__).parent / "held_out"
 SEED = 0
@@ -69,3 +71,8 @@ def exemplar_picture(thing: Image.Image, photo: Image.Image) -> Image.Image:
     place = ((side - thing.width) // 2, (side - thing.height) // 2)
     picture.paste(thing, place, thing)
     return picture
+
+
+def as_pixels(picture: Image.Image) -> Tensor:
+    """[H, W, 3] in [0, 1], without alpha."""
+    return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)

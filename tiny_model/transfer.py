@@ -24,9 +24,10 @@ from torch import Tensor
 
 from exemplar_model.checkpoint import read_checkpoint
 from exemplar_model.components import Components
+from exemplar_model.image import to_bytes
 from exemplar_model.pipeline import decode_latents, encode_images, paint
 
-from .held_out import Scene, exemplar_picture, objects, scenes
+from .held_out import Scene, as_pixels, exemplar_picture, objects, scenes
 
 GRID = 6
 SEEDS = (0, 1)
@@ -56,11 +57,8 @@ class Transfer:
 def main() -> None:
     """Measure a model, print a table and write the contact sheet."""
     parser = argparse.ArgumentParser(prog="transfer", description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("models/exemplar-tiny.safetensors"))
+    add_settings(parser)
     parser.add_argument("--output", type=Path, default=Path("tiny_model/output/transfer.png"))
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--cfg", type=float, default=3.5)
-    parser.add_argument("--resolution", type=int, default=64)
     arguments = parser.parse_args()
     if not arguments.model.is_file():
         raise SystemExit(f"There is no {arguments.model}; nox -s train_tiny makes it.")
@@ -71,6 +69,14 @@ def main() -> None:
     sheet.save(arguments.output)
     console.print(as_table(transfer))
     console.print(f"Contact sheet: {arguments.output}", soft_wrap=True)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The model, and how it paints for show."""
+    parser.add_argument("--model", type=Path, default=Path("models/exemplar-tiny.safetensors"))
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--cfg", type=float, default=3.5)
+    parser.add_argument("--resolution", type=int, default=64)
 
 
 def as_table(transfer: Transfer) -> Table:
@@ -96,7 +102,7 @@ def measure(
     for number, scene in enumerate(track(places, "Painting", console=console)):
         other = elsewhere[(number + 1) % len(elsewhere)]
         shown = [exemplar_picture(thing, other.photo) for thing in things]
-        exemplars = [torch.from_numpy(_pixels(picture)) for picture in shown]
+        exemplars = [as_pixels(picture) for picture in shown]
         wanted = np.stack([descriptor(drawn_into(thing, scene), scene) for thing in things])
         for seed in SEEDS:
             for kind, guidance in (("exemplar", cfg), ("null", 0.0)):
@@ -128,7 +134,7 @@ def paint_all(
 ) -> Tensor:
     """Sampled regions [N, S, S, 3], before pasting, one for each exemplar."""
     N = len(exemplars)
-    image = torch.from_numpy(_pixels(scene.photo))[None].expand(N, -1, -1, -1)
+    image = as_pixels(scene.photo)[None].expand(N, -1, -1, -1)
     mask = torch.zeros(scene.photo.size[::-1])
     left, top, right, bottom = scene.hole
     mask[top:bottom, left:right] = 1.0
@@ -155,7 +161,7 @@ def drawn_into(thing: Image.Image, scene: Scene) -> Pixels:
     place = ((left + right - thing.width) // 2, (top + bottom - thing.height) // 2)
     picture = scene.photo.copy()
     picture.paste(thing, place, thing)
-    return _pixels(picture)
+    return as_pixels(picture).numpy()
 
 
 def descriptor(picture: Pixels, scene: Scene) -> Pixels:
@@ -175,14 +181,14 @@ def rank(found: Pixels, wanted: Pixels, own: int) -> int:
 def reconstruction(components: Components, scene: Scene, resolution: int) -> Tensor:
     """The scene through the autoencoder alone, [1, S, S, 3]."""
     with torch.inference_mode():
-        photo = torch.from_numpy(_pixels(scene.photo.resize((resolution, resolution))))[None]
+        photo = as_pixels(scene.photo.resize((resolution, resolution)))[None]
         return decode_latents(components, encode_images(components, photo))
 
 
 def kept_error(regions: Tensor, scene: Scene) -> float:
     """Mean squared error of regions [N, S, S, 3] outside the hole."""
     side = regions.shape[1]
-    photo = torch.from_numpy(_pixels(scene.photo.resize((side, side))))
+    photo = as_pixels(scene.photo.resize((side, side)))
     scale = side / scene.photo.height
     left, top, right, bottom = (round(edge * scale) for edge in scene.hole)
     keep = torch.ones(side, side, dtype=torch.bool)
@@ -200,17 +206,13 @@ def contact_sheet(
         holed.paste((128, 128, 128), scene.hole)
         sheet.paste(holed.resize((side, side)), (column * side, 0))
         for row, region in enumerate(regions, start=1):
-            cell = Image.fromarray((region.numpy() * 255).round().astype(np.uint8))
+            cell = Image.fromarray(to_bytes(region))
             sheet.paste(cell.resize((side, side)), (column * side, row * side))
     for row, thing in enumerate(things, start=1):
         small = thing.copy()
         small.thumbnail((side, side))
         sheet.paste(small, ((side - small.width) // 2, row * side), small)
     return sheet
-
-
-def _pixels(picture: Image.Image) -> Pixels:
-    return np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
 
 
 def _psnr(errors: list[float]) -> float:

@@ -14,18 +14,11 @@ import pytest
 from demo.headless import PACK
 
 PREAMBLE = """
-import importlib.util, sys
+import sys
 from pathlib import Path
-host, root, path = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-sys.argv = ["main.py", "--cpu", *sys.argv[4:]]
-sys.path.insert(0, host)
-import comfy.options
-comfy.options.enable_args_parsing()
-spec = importlib.util.spec_from_file_location(
-    "pack", root + "/__init__.py", submodule_search_locations=[root]
-)
-sys.modules["pack"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["pack"])
+from demo.library import load_pack
+load_pack(Path(sys.argv[1]), "--cpu", *sys.argv[3:])
+path = Path(sys.argv[2])
 """
 
 
@@ -37,7 +30,7 @@ def run_in_host_process(code: str, path: Path, *arguments: str) -> Any:
     comfyui = os.environ.get("COMFYUI_PATH")
     if comfyui is None:
         pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
-    command = [sys.executable, "-c", PREAMBLE + code, comfyui, str(PACK), str(path), *arguments]
+    command = [sys.executable, "-c", PREAMBLE + code, comfyui, str(path), *arguments]
     # what it writes to stderr is for whoever reads the failure
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=PACK).stdout
     return json.loads(output.splitlines()[-1])

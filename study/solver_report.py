@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from .report import markdown_table
 from .solver_results import Task
 
 YARDSTICK = ("plms", "ddim_uniform", 50)
@@ -51,7 +52,7 @@ def plot(entries: Entries, tasks: Sequence[Task]) -> Figure:
 def finalist_table(entries: Entries, tasks: Sequence[Task]) -> str:
     """Fewest steps and evaluations at which each solver is as close as PLMS with 50 steps."""
     cfgs = sorted({task.cfg for task in tasks})
-    lines = [["solver", *(f"cfg {cfg:g}" for cfg in cfgs)], ["---"] * (len(cfgs) + 1)]
+    lines: list[list[str]] = []
     for solver in solvers(tasks):
         cells = [" ".join(solver)]
         for cfg in cfgs:
@@ -69,23 +70,19 @@ def finalist_table(entries: Entries, tasks: Sequence[Task]) -> str:
             ]
             cells.append("{1} steps, {0:g}".format(*min(close)) if close else "–")
         lines.append(cells)
-    return _markdown(lines)
+    return markdown_table(["solver", *(f"cfg {cfg:g}" for cfg in cfgs)], lines)
 
 
 def screening_table(entries: Entries, tasks: Sequence[Task]) -> str:
     """Every sampler and scheduler: error and evaluations, best first."""
-    lines = [["solver", "steps", "evaluations", "error", "pixels"], ["---"] * 5]
+    lines: list[list[str]] = []
     for task in sorted(tasks, key=lambda task: entries[task.key]["error"]):
         entry = entries[task.key]
         numbers = f"{entry['evaluations']:g}", f"{entry['error']:.4f}", f"{entry['pixels']:.2f}"
         lines.append([f"{task.sampler} {task.scheduler}", str(task.steps), *numbers])
-    return _markdown(lines)
+    return markdown_table(["solver", "steps", "evaluations", "error", "pixels"], lines)
 
 
 def solvers(tasks: Sequence[Task]) -> list[tuple[str, str]]:
     """Sampler and scheduler, in order, each once."""
     return list(dict.fromkeys(task.solver for task in tasks))
-
-
-def _markdown(lines: list[list[str]]) -> str:
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -13,23 +13,23 @@ PACK = Path(__file__).resolve().parents[1]
 NAME = "pack"
 
 
-def load_pack(comfyui: Path, cpu: bool = True) -> Callable[[str], ModuleType]:
+def load_pack(comfyui: Path, *arguments: str) -> Callable[[str], ModuleType]:
     """Make the host importable, and this pack as one of its custom nodes.
 
     Args:
         comfyui: a ComfyUI tree; it stays untouched.
-        cpu: keep to the CPU, whatever devices there are.
+        arguments: command-line arguments of the host, such as `--cpu`.
 
     Returns:
         Imports a module of the pack by its name within the pack.
     """
-    arguments, sys.argv = sys.argv, ["main.py", *(["--cpu"] if cpu else [])]
+    own, sys.argv = sys.argv, ["main.py", *arguments]
     sys.path.insert(0, str(comfyui))
     try:
         importlib.import_module("comfy.options").enable_args_parsing()
         importlib.import_module("comfy.cli_args")
     finally:
-        sys.argv = arguments
+        sys.argv = own
     spec = importlib.util.spec_from_file_location(
         NAME, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
     )
