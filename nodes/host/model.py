@@ -255,7 +255,7 @@ class HostEncoder:
             offload_device=management.text_encoder_offload_device(),
         )
 
-    def encode(self, view: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    def encode(self, view: Tensor, tokens: Tokens = "class token") -> tuple[Tensor, Tensor]:
         """Context [B, T, D] of views [B, S, S, 3] in [0, 1], and the null condition [1, T, D].
 
         The null condition of several tokens is the null vector at each of them.
