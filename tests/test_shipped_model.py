@@ -40,4 +40,4 @@ def test_the_null_vector_brings_nothing_across(transfer: Transfer) -> None:
 
 
 def test_the_sampled_region_keeps_its_surroundings(transfer: Transfer) -> None:
-    assert transfer.kept_psnr >= transfer.autoencoder_psnr - 4.0  # measured: 2.2 dB over all scenes
+    assert transfer.kept_psnr >= transfer.autoencoder_psnr - 4.0  # measured: 2.4 dB over all scenes

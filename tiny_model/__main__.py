@@ -1,7 +1,7 @@
 """Rebuild `exemplar-tiny.safetensors` from packages; the same command goes on where it stopped.
 
-Two processes of one thread each: autoencoder and tower side by side, then encoding, denoiser and
-decoder together under torchrun.
+Two processes of one thread each: autoencoder and tower side by side, then encoding and denoiser
+together under torchrun.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ def main() -> None:
     console.print("Denoiser …")
     trained = WORK / "denoiser" / MODEL
     finish([*TWO_PROCESSES, *PROGRAM, "train", "tiny"], models=(trained,))
-    console.print("Decoder, once more …")
-    trained = WORK / "decoder" / MODEL
-    finish([*TWO_PROCESSES, *PROGRAM, "train", "tiny_decoder"], models=(trained,))
     TARGET.parent.mkdir(exist_ok=True)
     shutil.copy(trained, TARGET)
     console.print(f"Done: {TARGET}; nox -s transfer measures it.")

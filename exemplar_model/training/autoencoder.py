@@ -68,14 +68,6 @@ def encode_moments(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
     return torch.cat([posterior.mean, posterior.logvar], dim=1)
 
 
-def picture_error(output: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 at several scales plus squared error, and the squared error, of [B, 3, H, W]."""
-    difference = output - image
-    squared = difference.square().mean()
-    absolute = [F.avg_pool2d(difference, side).abs().mean() for side in SCALES]
-    return torch.stack(absolute).sum() + squared, squared
-
-
 class AutoencoderStage(Stage):
     """Trains the autoencoder on training pictures, some with their hole."""
 
@@ -107,10 +99,12 @@ class AutoencoderStage(Stage):
         )
         output, mean, logvar = module(image, batch["posterior_noise"])
         output = output.float()
-        error, squared = picture_error(output, image)
+        difference = output - image
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
-        return error + self.config.kl_weight * kl, {
-            "psnr": psnr(squared.detach()),
+        squared = difference.square().mean()
+        absolute = [F.avg_pool2d(difference, side).abs().mean() for side in SCALES]
+        return torch.stack(absolute).sum() + squared + self.config.kl_weight * kl, {
+            "psnr": _psnr(squared.detach()),
             "kl": kl.detach(),
         }
 
@@ -121,7 +115,7 @@ class AutoencoderStage(Stage):
             (self._reconstruct(batch["image"]) - batch["image"]).square().mean()
             for batch in batches
         ]
-        return {"psnr": float(psnr(torch.stack(errors).mean()))}
+        return {"psnr": float(_psnr(torch.stack(errors).mean()))}
 
     @torch.no_grad()
     def sheet(self, batch: Sample) -> Tensor:
@@ -182,6 +176,6 @@ def normalised(state: dict[str, Tensor], mean: Tensor, std: Tensor) -> dict[str,
     }
 
 
-def psnr(squared_error: Tensor) -> Tensor:
+def _psnr(squared_error: Tensor) -> Tensor:
     """In dB, of pictures in [-1, 1]."""
     return 10.0 * torch.log10(4.0 / squared_error)

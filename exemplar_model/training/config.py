@@ -157,9 +157,8 @@ class Validation(Section):
 class TrainConfig(Section):
     """A training run."""
 
-    stage: Literal["denoiser", "autoencoder", "tower", "decoder"] = "denoiser"
-    """What is trained: the paper's model, one of the parts that it takes as given, or in the end
-    the decoder once more."""
+    stage: Literal["denoiser", "autoencoder", "tower"] = "denoiser"
+    """What is trained: the paper's model, or one of the parts that it takes as given."""
     out: Path
     """Folder for checkpoints, logs, sheets and `model.safetensors`."""
     data: Data

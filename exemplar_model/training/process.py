@@ -16,7 +16,6 @@ from diffusers.training_utils import EMAModel
 
 from .autoencoder import AutoencoderStage
 from .config import ConfigError, TrainConfig
-from .decoder import DecoderStage
 from .denoiser import DenoiserStage
 from .stage import Stage
 from .tower import TowerStage
@@ -25,7 +24,6 @@ STAGES: dict[str, type[Stage]] = {
     "denoiser": DenoiserStage,
     "autoencoder": AutoencoderStage,
     "tower": TowerStage,
-    "decoder": DecoderStage,
 }
 
 
