@@ -66,8 +66,8 @@ def paint(
         steps: sampling steps.
         cfg: guidance scale away from the null condition.
         algorithm: "plms" or "ddim".
-        context: side of the region as a multiple of the mask's longer side; None = whole image.
-        resolution: side of the square that is painted.
+        context: how many times the mask fits into its region; None = whole image.
+        resolution: side of a square region; others get the same area.
         feather: width in pixels of the ramp outside the mask.
         color: match the colours of the result to its kept surroundings.
         callback: progress, as in `sampler.Callback`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,10 @@ from .image import resize_image, to_rgb
 from .mask import binarize, feather, require_marked, resize_mask
 
 MIN_RESOLUTION = 64
+SHAPE_STEP = 64
+"""Sides of regions differ in steps of this: the UNet halves its latents, 8 px each, three times."""
+LONGEST_SHAPE = 2.0
+"""Regions get no longer than this: the model was trained on squares."""
 
 
 class Bounds(NamedTuple):
@@ -172,7 +177,7 @@ def find_regions(
         masks: [N, h, w] or [h, w], 1 = repaint; resized to the images and thresholded.
         resolution: side of the square that the model paints; other shapes get the same area.
         multiple: factor that height and width must be multiples of.
-        context: side of the region as a multiple of the mask's longer side; None = whole picture.
+        context: how many times the mask fits into its region; None = whole picture.
         margin: least number of pixels between mask and border of the region.
         exemplars: numbers of exemplars, each to be checked against the regions.
 
@@ -195,16 +200,20 @@ def find_regions(
     require_marked(masks)
 
     whole = Bounds(0, 0, width, height)
-    bounds: list[Bounds] = []
-    for mask in masks:
-        box = mask_box(mask)
-        assert box is not None
-        bounds.append(
-            whole if context is None else region_bounds(box, whole, context, max(1, margin))
-        )
-    sizes = {paint_size(each, resolution, multiple) for each in bounds}
-    # one batch has one size: where shapes differ, all are stretched to the square, as in training
     square = paint_size(Bounds(0, 0, 1, 1), resolution, multiple)
+    if context is None:
+        bounds = [whole] * len(masks)
+        sizes = {paint_size(whole, resolution, multiple)}
+    else:
+        boxes = [box for box in map(mask_box, masks) if box is not None]
+        shapes = {region_shape(box, square[0]) for box in boxes}
+        # one batch has one size: regions of masks of other shapes are all square, as in training
+        shape = shapes.pop() if len(shapes) == 1 else square
+        bounds = [region_bounds(box, whole, context, max(1, margin), shape) for box in boxes]
+        sizes = {
+            shape if has_shape(each, shape) else paint_size(each, resolution, multiple)
+            for each in bounds
+        }
     size = sizes.pop() if len(sizes) == 1 else square
     return Regions(images, masks, picture, tuple(bounds), size)
 
@@ -218,23 +227,52 @@ def mask_box(mask: Tensor) -> Bounds | None:
     return Bounds(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
 
 
-def region_bounds(box: Bounds, whole: Bounds, context: float, margin: int) -> Bounds:
-    """Square around the box, as near to one as the picture allows.
+def region_shape(box: Bounds, square: int) -> tuple[int, int]:
+    """(height, width) nearest to the proportions of a mask's box, to paint its region at.
 
-    The side is `context` times the box's longer side, at least the box and its margin, at most
-    the picture's shorter side; only a box longer than that makes the region longer than wide.
-    The square is centred on the box and shifted into the picture.
+    Of the rectangles in steps of 64 px from the square whose area differs from it by a tenth at
+    most; at 512 that is 448 × 576, 384 × 704 and the like.
     """
-    longest = max(box.width, box.height)
-    side = max(round(context * longest), longest + 2 * margin)
-    side = min(side, whole.width, whole.height)
-    width = min(whole.width, max(side, box.width + 2 * margin))
-    height = min(whole.height, max(side, box.height + 2 * margin))
+    wanted = min(max(box.width / box.height, 1 / LONGEST_SHAPE), LONGEST_SHAPE)
+    sides = range(square % SHAPE_STEP or SHAPE_STEP, 2 * square + 1, SHAPE_STEP)
+    shapes = [(h, w) for h in sides for w in sides if abs(h * w - square**2) <= square**2 / 10]
+    return min(shapes, key=lambda shape: abs(math.log(shape[1] / shape[0] / wanted)))
+
+
+def region_bounds(
+    box: Bounds, whole: Bounds, context: float, margin: int, shape: tuple[int, int]
+) -> Bounds:
+    """Rectangle around the box, in the proportions of `shape` as near as the picture allows.
+
+    The box fits into it `context` times in width or height, at least once with its margin. It is
+    no larger than the picture allows in these proportions; only a box longer than that changes
+    them. The rectangle is centred on the box and shifted into the picture.
+
+    Args:
+        box: of the mask, in pixels of the picture.
+        whole: the picture.
+        context: how many times the box fits into the region.
+        margin: least number of pixels between box and border, where the picture has them.
+        shape: (height, width), any unit.
+    """
+    least_width, least_height = box.width + 2 * margin, box.height + 2 * margin
+    unit = max(
+        max(context * box.width, least_width) / shape[1],
+        max(context * box.height, least_height) / shape[0],
+    )
+    unit = min(unit, whole.width / shape[1], whole.height / shape[0])
+    width = min(whole.width, max(round(unit * shape[1]), least_width))
+    height = min(whole.height, max(round(unit * shape[0]), least_height))
     x = box.x + box.width // 2 - width // 2
     y = box.y + box.height // 2 - height // 2
     return Bounds(
         min(max(x, 0), whole.width - width), min(max(y, 0), whole.height - height), width, height
     )
+
+
+def has_shape(bounds: Bounds, shape: tuple[int, int]) -> bool:
+    """Whether the rectangle has the proportions of `shape`, whole pixels apart."""
+    return abs(bounds.width * shape[0] - bounds.height * shape[1]) <= sum(shape) / 2
 
 
 def paint_size(bounds: Bounds, resolution: int, multiple: int) -> tuple[int, int]:

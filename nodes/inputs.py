@@ -14,7 +14,7 @@ def context_input() -> io.Float.Input:
         min=1.0,
         max=8.0,
         step=0.1,
-        tooltip="Side of the region around the mask, as a multiple of the mask's longer side.",
+        tooltip="How many times the mask fits into the region around it.",
     )
 
 
@@ -25,8 +25,8 @@ def resolution_input() -> io.Int.Input:
         min=MIN_RESOLUTION,
         max=4096,
         step=8,
-        tooltip="Side of the square that is painted, whatever the picture's size; the model was "
-        "trained at 512.",
+        tooltip="Side of the painted region if square, else of the square of its area; the model "
+        "was trained at 512.",
     )
 
 

@@ -76,8 +76,9 @@ class ExemplarInpaintSampler(ExemplarNode):
                     "region",
                     options=[AROUND_MASK, WHOLE_IMAGE],
                     default=AROUND_MASK,
-                    tooltip="What the model works on: a square around the mask (keeps detail, "
-                    "costs the same for every photo) or the whole image.",
+                    tooltip="What the model works on: a region around the mask, in its "
+                    "proportions (keeps detail, costs the same for every photo), or the whole "
+                    "image.",
                 ),
                 context_input(),
                 resolution_input(),

@@ -18,8 +18,10 @@ from exemplar_model.region import (
     paint_size,
     pair,
     region_bounds,
+    region_shape,
 )
 
+SQUARE = (1, 1)
 PLAN = {"resolution": 64, "multiple": 8, "context": 2.0}
 
 
@@ -48,7 +50,7 @@ def test_region_holds_the_box_and_its_margin(
     sizes: tuple[Bounds, Bounds], context: float, margin: int
 ) -> None:
     box, whole = sizes
-    region = region_bounds(box, whole, context, margin)
+    region = region_bounds(box, whole, context, margin, SQUARE)
     assert region.x >= 0 and region.x + region.width <= whole.width
     assert region.y >= 0 and region.y + region.height <= whole.height
     assert region.x <= max(0, box.x - margin)
@@ -61,8 +63,64 @@ def test_region_holds_the_box_and_its_margin(
 
 
 def test_region_is_context_times_the_box() -> None:
-    region = region_bounds(Bounds(100, 80, 40, 20), Bounds(0, 0, 500, 400), 2.5, 8)
+    region = region_bounds(Bounds(100, 80, 40, 20), Bounds(0, 0, 500, 400), 2.5, 8, SQUARE)
     assert region == Bounds(70, 40, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "resolution", "shape"),
+    [
+        (300, 300, 512, (512, 512)),
+        (300, 280, 512, (512, 512)),
+        (300, 200, 512, (448, 640)),
+        (200, 300, 512, (640, 448)),
+        (300, 150, 512, (384, 704)),
+        (300, 20, 512, (384, 704)),
+        (300, 150, 64, (64, 64)),
+        (300, 150, 520, (392, 712)),
+    ],
+)
+def test_the_region_takes_the_shape_of_the_mask(
+    width: int, height: int, resolution: int, shape: tuple[int, int]
+) -> None:
+    mask = rectangle(2000, 2000, (900, 900 + height, 800, 800 + width))
+    regions = find_regions(
+        torch.rand(1, 2000, 2000, 3), mask, resolution=resolution, multiple=8, context=2.0
+    )
+    assert regions.size == shape
+    bounds = regions.bounds[0]
+    assert bounds.width / bounds.height == pytest.approx(shape[1] / shape[0], rel=0.01)
+    assert max(bounds.width / width, bounds.height / height) >= 2 - 0.01
+    assert min(bounds.width / width, bounds.height / height) >= 2 - 0.01 or width < 300
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(64, 1024))
+def test_a_region_costs_what_the_square_costs(width: int, height: int, resolution: int) -> None:
+    h, w = region_shape(Bounds(0, 0, width, height), resolution)
+    assert (h - resolution) % 64 == 0 and (w - resolution) % 64 == 0
+    assert h * w == pytest.approx(resolution**2, rel=1 / 10)
+    if h != w:
+        assert (w > h) == (width > height)
+
+
+def test_regions_of_other_shapes_in_one_batch_are_all_square() -> None:
+    image = torch.rand(1, 900, 900, 3)
+    wide, tall = (100, 150, 100, 200), (500, 600, 500, 550)
+    masks = torch.stack([rectangle(900, 900, box) for box in (wide, tall)])
+    plan = {"resolution": 512, "multiple": 8, "context": 2.0}
+    both = find_regions(image, masks, **plan)
+    assert both.size == (512, 512)
+    assert all(each.width == each.height for each in both.bounds)
+    assert find_regions(image, masks[[0, 0]], **plan).size == (384, 704)
+
+
+def test_at_the_edge_of_the_picture_the_region_keeps_its_shape() -> None:
+    mask = rectangle(400, 900, (0, 100, 700, 900))
+    plan = {"resolution": 512, "multiple": 8, "context": 2.0}
+    regions = find_regions(torch.rand(1, 400, 900, 3), mask, **plan)
+    assert regions.size == (384, 704)
+    bounds = regions.bounds[0]
+    assert bounds.x + bounds.width == 900 and bounds.y == 0
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(64, 1024), st.sampled_from([4, 8]))
