@@ -28,10 +28,10 @@ def study_exemplars(components: Components, cases: dict[str, list[Case]]) -> Sec
     clean = tokens(components, next(iter(cases.values())))
     rows: list[list[str]] = []
     for name, paintings in cases.items():
-        ranks = [_rank(case) for case in paintings]
+        ranks = [rank_of(case) for case in paintings]
         given = tokens(components, paintings)
         likeness = torch.cosine_similarity(given, clean, dim=1)
-        painted = torch.cosine_similarity(_painted_tokens(components, paintings), clean, dim=1)
+        painted = torch.cosine_similarity(painted_tokens(components, paintings), clean, dim=1)
         rows.append(
             [
                 name,
@@ -67,7 +67,8 @@ def tokens(components: Components, paintings: list[Case]) -> Tensor:
         return (context - null)[:, 0]
 
 
-def _painted_tokens(components: Components, paintings: list[Case]) -> Tensor:
+def painted_tokens(components: Components, paintings: list[Case]) -> Tensor:
+    """[N, D], of the painted areas alone, centred on the null vector."""
     areas: list[Tensor] = []
     for case in paintings:
         left, top, right, bottom = case.scene.hole
@@ -77,7 +78,8 @@ def _painted_tokens(components: Components, paintings: list[Case]) -> Tensor:
         return (context - null)[:, 0]
 
 
-def _rank(case: Case) -> int:
+def rank_of(case: Case) -> int:
+    """How many objects the painting resembles more than its own."""
     wanted = np.stack(
         [descriptor(drawn_into(thing, case.scene), case.scene) for thing in objects()]
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from .report import markdown_table
+from .report import Section, markdown_table
 from .solver_results import Task
 
 YARDSTICK = ("plms", "ddim_uniform", 50)
@@ -18,11 +18,22 @@ Entries = dict[str, dict[str, float]]
 
 
 def write_solver_report(
-    folder: Path, entries: Entries, finalists: Sequence[Task], screened: Sequence[Task]
+    folder: Path,
+    entries: Entries,
+    finalists: Sequence[Task],
+    screened: Sequence[Task],
+    intervals: Section,
 ) -> None:
     """Write `solvers.png` and `solvers.md`."""
     plot(entries, finalists).savefig(folder / "solvers.png", dpi=110)
-    text = [finalist_table(entries, finalists), screening_table(entries, screened)]
+    text = [
+        finalist_table(entries, finalists),
+        screening_table(entries, screened),
+        f"{intervals.text}\n",
+        markdown_table(intervals.columns, intervals.rows),
+    ]
+    for name, picture in intervals.sheets.items():
+        picture.save(folder / name)
     (folder / "solvers.md").write_text("\n".join(text), encoding="utf-8")
 
 

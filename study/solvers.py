@@ -3,30 +3,26 @@
 Every deterministic sampler and scheduler of the host, and the reference samplers, paint the same
 held-out objects into held-out scenes from the same noise; the converged solution is DDIM with 1000
 steps. Results go to `study/output/solvers.json` one by one, so the same command goes on where it
-stopped; then it writes the plot and the table.
+stopped; then it measures guidance in limited intervals, and writes the plot and the tables.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from demo.library import load_pack
-from exemplar_model.checkpoint import read_checkpoint
-from exemplar_model.components import Components
 from exemplar_model.config import LATENT_SCALE
-from exemplar_model.pipeline import decode_latents, encode
+from exemplar_model.pipeline import decode_latents
 from exemplar_model.pipeline import paint as paint_without_host
-from exemplar_model.region import find_regions
-from tiny_model.held_out import as_pixels, objects, scenes
 
-from .cases import CONTEXT, FEATHER, clean_exemplars
+from .cases import CONTEXT, FEATHER
+from .intervals import study_intervals
+from .painter import Painter
 from .solver_report import write_solver_report
 from .solver_results import Results, Task
 
@@ -35,27 +31,27 @@ STEPS = (5, 10, 15, 20, 25, 50)
 CONVERGED_STEPS = 1000
 SEED = 0
 REFERENCE = ("plms", "ddim_uniform")
-SAMPLERS = (
-    "plms",
-    "ddim",
-    "euler",
-    "heun",
-    "heunpp2",
-    "dpm_2",
-    "lms",
-    "dpmpp_2m",
-    "ipndm",
-    "ipndm_v",
-    "deis",
-    "res_multistep",
-    "gradient_estimation",
-    "uni_pc",
-    "uni_pc_bh2",
-)
-"""Of the host's samplers those that draw no noise on the way."""
+SAMPLERS = {
+    "plms": 1,
+    "ddim": 1,
+    "euler": 1,
+    "heun": 2,
+    "heunpp2": 3,
+    "dpm_2": 2,
+    "lms": 1,
+    "dpmpp_2m": 1,
+    "ipndm": 1,
+    "ipndm_v": 1,
+    "deis": 1,
+    "res_multistep": 1,
+    "gradient_estimation": 1,
+    "uni_pc": 1,
+    "uni_pc_bh2": 1,
+}
+"""Of the host's samplers those that draw no noise on the way; evaluations in a step, at most."""
 SCREENED_CFG = 5.0
-SCREENED_COST = 42
-"""Evaluations: twenty guided steps, and one more as PLMS has it."""
+SCREENED_COST = 20
+"""Evaluations of each half of the guided pair."""
 FINALISTS = 8
 """Solvers that are measured at every guidance scale, besides the reference's."""
 console = Console()
@@ -73,10 +69,9 @@ def main() -> None:
     results = Results(arguments.output / "solvers.json", of=arguments.model)
     bench = Bench(arguments.comfyui, arguments.model, arguments.resolution)
     screened = [
-        Task(sampler, scheduler, steps, SCREENED_CFG)
-        for sampler in SAMPLERS
+        Task(sampler, scheduler, SCREENED_COST // evaluations, SCREENED_CFG)
+        for sampler, evaluations in SAMPLERS.items()
         for scheduler in bench.schedulers
-        for steps in (10, 20)
     ]
     run(bench, results, screened, "Screening")
     finalists = [REFERENCE, ("ddim", "ddim_uniform"), *best(results, screened)]
@@ -87,19 +82,14 @@ def main() -> None:
         for steps in STEPS
     ]
     run(bench, results, every, "Finalists")
-    write_solver_report(arguments.output, results.entries, every, screened)
+    intervals = study_intervals(bench)
+    write_solver_report(arguments.output, results.entries, every, screened, intervals)
 
 
 def best(results: Results, tasks: list[Task]) -> list[tuple[str, str]]:
-    """The solvers with the least error for the evaluations of twenty guided steps."""
-    solvers = {task.solver for task in tasks}
-
-    def error(solver: tuple[str, str]) -> float:
-        own = [task for task in tasks if task.solver == solver]
-        found = [results.entries[task.key] for task in own]
-        return min(entry["error"] for entry in found if entry["evaluations"] <= SCREENED_COST)
-
-    return sorted(solvers, key=error)[:FINALISTS]
+    """The solvers with the least error."""
+    ordered = sorted(tasks, key=lambda task: results.entries[task.key]["error"])
+    return [task.solver for task in ordered[:FINALISTS]]
 
 
 def run(bench: Bench, results: Results, tasks: list[Task], title: str) -> None:
@@ -109,43 +99,11 @@ def run(bench: Bench, results: Results, tasks: list[Task], title: str) -> None:
         results.add(task, bench.measure(task))
 
 
-class Bench:
-    """The host's sampling, and the converged latents to hold it against."""
+class Bench(Painter):
+    """Holds what the host's solvers paint against the converged latents."""
 
     def __init__(self, comfyui: Path, model: Path, resolution: int) -> None:
-        """Twenty objects, each in one of the scenes in turn."""
-        pack = load_pack(comfyui, "--cpu")
-        self.sampling: Any = pack("nodes.host.sampling")
-        host_model, host_files = pack("nodes.host.model"), pack("nodes.host.files")
-        self.schedulers: list[str] = self.sampling.scheduler_names()
-        checkpoint = pack("exemplar_model.checkpoint").read_checkpoint(
-            model, host_files.read_weights
-        )
-        with torch.inference_mode():
-            self.model = host_model.build_model(checkpoint, "fp32", model)
-            self.vae = host_model.build_autoencoder(checkpoint, model.name)
-        self.components = Components.from_checkpoint(read_checkpoint(model))
-        places, shown = scenes(), clean_exemplars()
-        numbers = range(len(objects()))
-        self.exemplars = [shown[number % len(places)][number] for number in numbers]
-        chosen = [places[number % len(places)] for number in numbers]
-        self.images = torch.stack([as_pixels(scene.photo) for scene in chosen])
-        self.masks = torch.zeros(self.images.shape[:3])
-        for mask, scene in zip(self.masks, chosen, strict=True):
-            left, top, right, bottom = scene.hole
-            mask[top:bottom, left:right] = 1.0
-        regions = find_regions(
-            self.images,
-            self.masks,
-            resolution=resolution,
-            multiple=self.components.config.factor,
-            context=CONTEXT,
-            margin=FEATHER,
-        )
-        self.crops = regions.crop()
-        with torch.inference_mode():
-            self.tokens, self.null = encode(self.components, self.exemplars)
-        self.resolution = resolution
+        super().__init__(comfyui, model, resolution)
         self.converged: dict[float, Tensor] = {}
 
     def solution(self, cfg: float) -> Tensor:
@@ -176,33 +134,12 @@ class Bench:
             `pixels`: root mean square difference of the regions, of 255.
         """
         wanted = self.solution(task.cfg)
-        evaluations = 0
-
-        def counted(apply_model: Any, given: dict[str, Any]) -> Tensor:
-            nonlocal evaluations
-            evaluations += given["input"].shape[0]
-            return apply_model(given["input"], given["timestep"], **given["c"])
-
-        model = self.model.clone()
-        model.set_model_unet_function_wrapper(counted)
+        evaluations, latents, pictures = self.paint(self.model, task, SEED)
         with torch.inference_mode():
-            latents, pictures = self.sampling.paint(
-                model,
-                [[self.tokens, {}]],
-                [[self.null, {}]],
-                self.vae,
-                *self.crops,
-                seed=SEED,
-                steps=task.steps,
-                cfg=task.cfg,
-                sampler_name=task.sampler,
-                scheduler=task.scheduler,
-                denoise=1.0,
-            )
             wanted_pictures = decode_latents(self.components, wanted)
         distance = (latents * LATENT_SCALE - wanted).flatten(1).norm(dim=1)
         return {
-            "evaluations": evaluations / len(latents),
+            "evaluations": evaluations,
             "error": float((distance / wanted.flatten(1).norm(dim=1)).mean()),
             "pixels": 255 * float((pictures - wanted_pictures).square().mean().sqrt()),
         }

@@ -1,7 +1,9 @@
 """Results of the solver study: kept, tabled, drawn."""
 
 import pytest
+from PIL import Image
 
+from study.report import Section
 from study.solver_report import finalist_table, screening_table, write_solver_report
 from study.solver_results import Results, Task
 
@@ -41,7 +43,11 @@ def test_the_screening_begins_with_the_best(entries):
 
 
 def test_report_is_written(entries, tmp_path):
-    write_solver_report(tmp_path, entries, TASKS, TASKS)
+    drawn = {"intervals.png": Image.new("RGB", (8, 8))}
+    intervals = Section("Intervals", "Said of them.", ["interval"], [["0 to 1"]], drawn)
+    write_solver_report(tmp_path, entries, TASKS, TASKS, intervals)
+    assert (tmp_path / "intervals.png").is_file()
+    assert "Said of them.\n\n| interval |" in (tmp_path / "solvers.md").read_text()
     assert (tmp_path / "solvers.png").stat().st_size > 1000
     assert (tmp_path / "solvers.md").read_text().count("| plms") == 5
 

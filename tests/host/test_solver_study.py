@@ -21,14 +21,17 @@ study.solvers.CONVERGED_STEPS = 20
 bench = study.solvers.Bench(Path(sys.argv[1]), Path(sys.argv[2]), 64)
 tasks = [("ddim", 3.0), ("plms", 3.0), ("euler", 3.0), ("euler", 1.0), ("heun", 3.0)]
 entries = [bench.measure(Task(name, "ddim_uniform", 20, cfg)) for name, cfg in tasks]
-print(json.dumps(entries))
+import study.intervals
+study.intervals.INTERVALS, study.intervals.SEEDS = ((0.0, 1.0), (0.2, 0.8)), (0,)
+rows = study.intervals.study_intervals(bench, Task("plms", "ddim_uniform", 5, 5.0)).rows
+print(json.dumps([entries, rows]))
 """
 
 
 @pytest.fixture(scope="module")
-def entries(
+def measured(
     tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]
-) -> list[dict[str, float]]:
+) -> tuple[list[dict[str, float]], list[list[str]]]:
     comfyui = os.environ.get("COMFYUI_PATH")
     if comfyui is None:
         pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
@@ -37,6 +40,13 @@ def entries(
     command = [sys.executable, "-c", MEASURE, comfyui, str(path)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACK).stdout
     return json.loads(output.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def entries(
+    measured: tuple[list[dict[str, float]], list[list[str]]],
+) -> list[dict[str, float]]:
+    return measured[0]
 
 
 def test_evaluations_count_both_halves_of_a_guided_step(entries: list[dict[str, float]]) -> None:
@@ -48,3 +58,11 @@ def test_errors_are_small_where_the_solution_is_the_same(entries: list[dict[str,
     assert entries[0]["error"] < 0.1
     assert entries[0]["error"] == pytest.approx(entries[2]["error"], rel=0.01)
     assert all(0 < entry["pixels"] < 255 for entry in entries)
+
+
+def test_a_limited_interval_costs_less_and_changes_the_picture(
+    measured: tuple[list[dict[str, float]], list[list[str]]],
+) -> None:
+    whole, limited = measured[1]
+    assert whole[:3] == ["0 to 1", "12", "0.0"]
+    assert 6 < float(limited[1]) < 12 and float(limited[2]) > 0

@@ -1,0 +1,109 @@
+"""The host's sampling on held-out pictures: twenty objects, each in one of the scenes in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demo.library import load_pack
+from exemplar_model.checkpoint import read_checkpoint
+from exemplar_model.components import Components
+from exemplar_model.pipeline import encode
+from exemplar_model.region import find_regions
+from tiny_model.held_out import as_pixels, objects, scenes
+
+from .cases import CONTEXT, FEATHER, Case, clean_exemplars
+from .solver_results import Task
+
+
+class Painter:
+    """Paints all of them in one batch, and counts what it costs.
+
+    Attributes:
+        components: the model without the host.
+        model: the same as the host's MODEL.
+        schedulers: the host's.
+        guide_within: MODEL, start, end → MODEL; what Exemplar Guidance does.
+        exemplars: pictures [H, W, 3] in [0, 1], one an object.
+        images, masks: [N, H, W, 3] and [N, H, W], 1 = repaint; the scenes in turn.
+        resolution: side of the square that is painted.
+    """
+
+    def __init__(self, comfyui: Path, model: Path, resolution: int) -> None:
+        pack = load_pack(comfyui, "--cpu")
+        self.sampling: Any = pack("nodes.host.sampling")
+        self.schedulers: list[str] = self.sampling.scheduler_names()
+        self.guide_within: Callable[[Any, float, float], Any] = pack(
+            "nodes.host.guidance"
+        ).guide_within
+        host_model, host_files = pack("nodes.host.model"), pack("nodes.host.files")
+        checkpoint = pack("exemplar_model.checkpoint").read_checkpoint(
+            model, host_files.read_weights
+        )
+        with torch.inference_mode():
+            self.model = host_model.build_model(checkpoint, "fp32", model)
+            self.vae = host_model.build_autoencoder(checkpoint, model.name)
+        self.components = Components.from_checkpoint(read_checkpoint(model))
+        places, shown = scenes(), clean_exemplars()
+        numbers = range(len(objects()))
+        self.exemplars = [shown[number % len(places)][number] for number in numbers]
+        self.scenes = [places[number % len(places)] for number in numbers]
+        self.images = torch.stack([as_pixels(scene.photo) for scene in self.scenes])
+        self.masks = torch.zeros(self.images.shape[:3])
+        for mask, scene in zip(self.masks, self.scenes, strict=True):
+            left, top, right, bottom = scene.hole
+            mask[top:bottom, left:right] = 1.0
+        self.regions = [
+            find_regions(
+                image[None],
+                mask,
+                resolution=resolution,
+                multiple=self.components.config.factor,
+                context=CONTEXT,
+                margin=FEATHER,
+            )
+            for image, mask in zip(self.images, self.masks, strict=True)
+        ]
+        crops = [regions.crop() for regions in self.regions]
+        self.crops = torch.cat([crop[0] for crop in crops]), torch.cat([crop[1] for crop in crops])
+        with torch.inference_mode():
+            self.tokens, self.null = encode(self.components, self.exemplars)
+        self.resolution = resolution
+
+    def paint(self, model: Any, task: Task, seed: int) -> tuple[float, Tensor, Tensor]:
+        """Evaluations for one picture, unscaled latents [N, 4, h, w], regions [N, h, w, 3]."""
+        evaluations = 0
+
+        def counted(apply_model: Any, given: dict[str, Any]) -> Tensor:
+            nonlocal evaluations
+            evaluations += given["input"].shape[0]
+            return apply_model(given["input"], given["timestep"], **given["c"])
+
+        model = model.clone()
+        model.set_model_unet_function_wrapper(counted)
+        with torch.inference_mode():
+            latents, pictures = self.sampling.paint(
+                model,
+                [[self.tokens, {}]],
+                [[self.null, {}]],
+                self.vae,
+                *self.crops,
+                seed=seed,
+                steps=task.steps,
+                cfg=task.cfg,
+                sampler_name=task.sampler,
+                scheduler=task.scheduler,
+                denoise=1.0,
+            )
+        return evaluations / len(latents), latents, pictures
+
+    def cases(self, pictures: Tensor) -> list[Case]:
+        """Painted regions [N, h, w, 3] in their scenes."""
+        return [
+            Case(scene, number, self.exemplars[number], self.regions[number], pictures[number])
+            for number, scene in enumerate(self.scenes)
+        ]
