@@ -40,4 +40,5 @@ def test_the_null_vector_brings_nothing_across(transfer: Transfer) -> None:
 
 
 def test_the_sampled_region_keeps_its_surroundings(transfer: Transfer) -> None:
-    assert transfer.kept_psnr >= transfer.autoencoder_psnr - 4.0  # measured: 2.4 dB over all scenes
+    # all scenes with 25 steps: 2.1 dB; this is the hardest one
+    assert transfer.kept_psnr >= transfer.autoencoder_psnr - 4.0
