@@ -15,11 +15,9 @@ def side_by_side(image: Image.Image, exemplar: Image.Image, result: Image.Image)
         exemplar: the example picture.
         result: the painted picture.
     """
-    hole = ImageOps.invert(image.getchannel("A"))
-    masked = Image.composite(Image.new("RGB", image.size, "magenta"), image.convert("RGB"), hole)
     panels = {
         "image": image.convert("RGB"),
-        "mask": masked,
+        "mask": marked(image),
         "exemplar": exemplar.convert("RGB"),
         "result": result.convert("RGB"),
     }
@@ -36,6 +34,16 @@ def side_by_side(image: Image.Image, exemplar: Image.Image, result: Image.Image)
         sheet.paste(panel, (x, CAPTION))
         x += panel.width + GAP
     return sheet
+
+
+def marked(image: Image.Image) -> Image.Image:
+    """The picture with a colour over what is to be repainted.
+
+    Args:
+        image: RGBA, transparent where it is to be repainted.
+    """
+    hole = ImageOps.invert(image.getchannel("A"))
+    return Image.composite(Image.new("RGB", image.size, "magenta"), image.convert("RGB"), hole)
 
 
 def below_each_other(rows: list[Image.Image]) -> Image.Image:
