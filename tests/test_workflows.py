@@ -11,18 +11,36 @@ from PIL import Image, ImageChops
 
 from demo.choose import PAIRS as PAIRS_IN_DEMO
 from demo.choose import pairs
+from demo.more_pictures import FRAME_AREA, frames, two_areas, with_areas
 
 ROOT = Path(__file__).parents[1]
-PAIRS = {ROOT / "workflows" / "paint-by-example-basic.json": ROOT / "demo" / "basic.json"}
+PICTURES = ROOT / "demo" / "pictures"
+PREFIX = "paint-by-example-"
+UI_FILES = sorted((ROOT / "workflows").glob("*.json"))
 NOT_SENT = {"control_after_generate", "upload"}
-OURS = ("LoadExemplarModel", "EncodeExemplar", "Exemplar")
+SEEDS = {"seed", "noise_seed"}
+NOTES = {"MarkdownNote", "Note"}
+NODES = {path.stem for path in (ROOT / "web" / "docs").glob("*.md")}
+DOWNLOADS = {
+    "LoadExemplarModel": ("exemplar", "Fantasy-Studio/Paint-by-Example/resolve/main/model.ckpt"),
+    "ControlNetLoader": ("controlnet", None),
+    "CLIPLoader": ("text_encoders", None),
+    "UpscaleModelLoader": ("upscale_models", None),
+}
+"""Folder and source of what the loaders of the workflows load."""
+
+
+def api_file(workflow: Path) -> Path:
+    """Where the graph of a workflow stands in API format; the demo queues that of the basic one."""
+    name = workflow.name.removeprefix(PREFIX)
+    return ROOT / ("demo" if name == "basic.json" else "tests/workflows") / name
 
 
 def widget_names(node: dict[str, Any]) -> list[str]:
     """Names of the widgets in the order in which the front end saves their values."""
     names = [each["widget"]["name"] for each in node["inputs"] if "widget" in each]
-    if "seed" in names:
-        names.insert(names.index("seed") + 1, "control_after_generate")
+    for seed in SEEDS.intersection(names):
+        names.insert(names.index(seed) + 1, "control_after_generate")
     return names
 
 
@@ -31,7 +49,7 @@ def api_graph(workflow: dict[str, Any]) -> dict[str, Any]:
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     graph = {}
     for node in workflow["nodes"]:
-        if node["type"] == "MarkdownNote":
+        if node["type"] in NOTES:
             continue
         values = dict(zip(widget_names(node), node["widgets_values"], strict=True))
         inputs = {name: value for name, value in values.items() if name not in NOT_SENT}
@@ -42,40 +60,87 @@ def api_graph(workflow: dict[str, Any]) -> dict[str, Any]:
     return graph
 
 
-def test_every_workflow_has_an_api_graph() -> None:
-    assert set(PAIRS) == set((ROOT / "workflows").glob("*.json"))
+def test_every_workflow_has_an_api_graph_and_a_thumbnail() -> None:
+    in_tests = set((ROOT / "tests" / "workflows").glob("*.json"))
+    assert {api_file(path) for path in UI_FILES} == in_tests | {ROOT / "demo" / "basic.json"}
+    assert {path.stem for path in UI_FILES} == {
+        path.stem for path in (ROOT / "workflows").glob("*.jpg")
+    }
 
 
-@pytest.mark.parametrize(("workflow", "api"), PAIRS.items(), ids=lambda path: path.stem)
-def test_ui_and_api_files_are_the_same_graph(workflow: Path, api: Path) -> None:
-    expected = json.loads(api.read_text())
+def test_every_node_is_used_by_a_workflow() -> None:
+    graphs = [json.loads(api_file(path).read_text()) for path in UI_FILES]
+    used = {node["class_type"] for graph in graphs for node in graph.values()}
+    assert NODES and used >= NODES
+
+
+@pytest.mark.parametrize("workflow", UI_FILES, ids=lambda path: path.stem)
+def test_ui_and_api_files_are_the_same_graph(workflow: Path) -> None:
+    expected = json.loads(api_file(workflow).read_text())
     assert api_graph(json.loads(workflow.read_text())) == expected
 
 
-@pytest.mark.parametrize("workflow", PAIRS, ids=lambda path: path.stem)
-def test_nodes_name_their_pack_and_the_official_model(workflow: Path) -> None:
-    """The front end offers the missing pack, and the model once it is chosen, by these."""
+@pytest.mark.parametrize("workflow", UI_FILES, ids=lambda path: path.stem)
+def test_nodes_name_their_pack_and_what_to_download(workflow: Path) -> None:
+    """The front end offers the missing pack, and a missing model once it is chosen, by these."""
     for node in json.loads(workflow.read_text())["nodes"]:
-        if node["type"].startswith(OURS):
-            assert node["properties"]["cnr_id"] == "paint-by-example"
-        if node["type"] == "LoadExemplarModel":
+        if node["type"] in NOTES:
+            continue
+        pack = "paint-by-example" if node["type"] in NODES else "comfy-core"
+        assert node["properties"]["cnr_id"] == pack
+        if node["type"] in DOWNLOADS:
             (model,) = node["properties"]["models"]
-            assert (model["name"], model["directory"]) == ("model.ckpt", "exemplar")
-            assert model["url"].endswith("/Fantasy-Studio/Paint-by-Example/resolve/main/model.ckpt")
+            directory, source = DOWNLOADS[node["type"]]
+            assert model["directory"] == directory
+            assert model["url"].endswith(source or model["name"])
+            # the official model is not what a workflow starts with
+            assert model["name"] in (*node["widgets_values"], "model.ckpt")
 
 
-@pytest.mark.parametrize("api", PAIRS.values(), ids=lambda path: path.stem)
-def test_what_a_graph_names_comes_with_the_pack(api: Path) -> None:
-    for node in json.loads(api.read_text()).values():
+@pytest.mark.parametrize("workflow", UI_FILES, ids=lambda path: path.stem)
+def test_what_a_graph_names_comes_with_the_pack(workflow: Path) -> None:
+    for node in json.loads(api_file(workflow).read_text()).values():
         if node["class_type"] == "LoadExemplarModel":
             assert (ROOT / "models" / node["inputs"]["model_name"]).is_file()
         if node["class_type"] == "LoadImage":
-            assert (ROOT / "demo" / "pictures" / node["inputs"]["image"]).is_file()
+            assert (PICTURES / node["inputs"]["image"]).is_file()
+        if node["class_type"] == "LoadVideo":
+            assert (PICTURES / node["inputs"]["file"]).is_file()
+
+
+@pytest.mark.parametrize("workflow", UI_FILES, ids=lambda path: path.stem)
+def test_nodes_do_not_overlap_and_stand_in_groups(workflow: Path) -> None:
+    layout = json.loads(workflow.read_text())
+    title = 30  # the front end draws it above a node's position
+    boxes = {
+        node["id"]: (x, y - title, x + width, y + height)
+        for node in layout["nodes"]
+        for (x, y), (width, height) in [(node["pos"], node["size"])]
+    }
+    for left, top, right, bottom in boxes.values():
+        assert any(
+            x <= left and y <= top and right <= x + width and bottom <= y + height
+            for x, y, width, height in (group["bounding"] for group in layout["groups"])
+        )
+    ids = list(boxes)
+    for number, first in enumerate(ids):
+        for second in ids[number + 1 :]:
+            (l1, t1, r1, b1), (l2, t2, r2, b2) = boxes[first], boxes[second]
+            assert r1 <= l2 or r2 <= l1 or b1 <= t2 or b2 <= t1, (first, second)
+
+
+def same_picture(file: str, picture: Image.Image) -> bool:
+    stored = Image.open(PICTURES / file)
+    return ImageChops.difference(stored, picture).getbbox(alpha_only=False) is None
 
 
 def test_the_demo_pictures_are_chosen_by_the_seed() -> None:
     for number, chosen in enumerate(pairs(), start=1):
         for name, picture in zip(("scene", "exemplar"), chosen, strict=True):
-            stored = Image.open(ROOT / "demo" / "pictures" / f"{name}-{number}.png")
-            assert ImageChops.difference(stored, picture).getbbox(alpha_only=False) is None
+            assert same_picture(f"{name}-{number}.png", picture)
     assert number == PAIRS_IN_DEMO
+
+
+def test_the_other_pictures_are_made_of_the_photo() -> None:
+    assert same_picture("two-areas.png", two_areas())
+    assert same_picture("frame-1.png", with_areas(frames()[0], (FRAME_AREA,)))
