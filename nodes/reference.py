@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..exemplar_model.sampler import SAMPLERS
+from .host.model import require_exemplar_model
 from .host.sampling import ReferenceSampler, reference_schedule
 from .node import ExemplarNode, schema
 
@@ -20,7 +21,9 @@ class ExemplarReferenceSampler(ExemplarNode):
             description="The paper's own sampler and timesteps, for SamplerCustom and "
             "SamplerCustomAdvanced.",
             inputs=[
-                io.Model.Input("model", tooltip="Tells the noise levels."),
+                io.Model.Input(
+                    "model", tooltip="From Load Exemplar Model; tells the noise levels."
+                ),
                 io.Combo.Input(
                     "algorithm",
                     options=list(SAMPLERS),
@@ -46,8 +49,13 @@ class ExemplarReferenceSampler(ExemplarNode):
                 ),
             ],
             outputs=[
-                io.Sampler.Output(display_name="sampler"),
-                io.Sigmas.Output(display_name="sigmas"),
+                io.Sampler.Output(
+                    display_name="sampler", tooltip="Scales the noise as the reference does."
+                ),
+                io.Sigmas.Output(
+                    display_name="sigmas",
+                    tooltip="The noise levels; they end at that of timestep 0, not at zero.",
+                ),
             ],
         )
 
@@ -58,5 +66,6 @@ class ExemplarReferenceSampler(ExemplarNode):
     @classmethod
     def execute(cls, model: Any, algorithm: str, steps: int, denoise: float) -> io.NodeOutput:
         cls.require_choices(algorithm=algorithm)
+        require_exemplar_model(model)
         sigmas = reference_schedule(model, steps, denoise)
         return io.NodeOutput(ReferenceSampler.for_schedule(algorithm, sigmas, denoise), sigmas)

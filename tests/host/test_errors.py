@@ -227,24 +227,6 @@ def test_mismatched_counts(host: Host) -> None:
     assert "2 exemplars and 3 exemplar masks" in message
 
 
-def test_model_of_a_stock_loader(host: Host, models: dict[str, RandomModel]) -> None:
-    """The stock loader takes our file for an inpainting model and would feed the wrong channels."""
-    folder = host.folder / "models" / "diffusion_models"
-    write_safetensors(folder / "trap.safetensors", models["wide"])
-    graph = Graph()
-    stock = graph.add("UNETLoader", unet_name="trap.safetensors", weight_dtype="default")
-    loader = graph.load("wide.safetensors")
-    encode = graph.encode(loader, graph.image("face"))
-    sample = graph.sample(
-        loader, encode, graph.image("odd"), graph.masks(["odd_mask"]), model=[stock, 0]
-    )
-    graph.save_image([sample, 0])
-    message = refusal(host, graph)
-    assert_one_sentence(message)
-    assert "not loaded by Load Exemplar Model" in message
-    (folder / "trap.safetensors").unlink()
-
-
 def test_foreign_vae(host: Host) -> None:
     folder = host.folder / "models" / "vae"
     foreign = AutoencoderKL(
