@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
+import comfy.controlnet
 import comfy.model_base
 import comfy.model_detection
 import comfy.model_management as management
@@ -82,11 +83,24 @@ class ExemplarModel(comfy.model_base.BaseModel):
         )
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        """What the host attaches to each conditioning before it samples."""
+        _refuse_control_lora(kwargs.get("control"))
         context = kwargs.get("cross_attn")
         if context is not None:
             batch = kwargs["noise"].shape[0]
             kwargs["cross_attn"] = _repeat(context, batch, "exemplars")
         return super().extra_conds(**kwargs)
+
+
+def _refuse_control_lora(control: Any) -> None:
+    """The host would build it on this UNet's nine channels and feed it four."""
+    while control is not None:
+        if isinstance(control, comfy.controlnet.ControlLora):
+            raise ValueError(
+                "A ControlLoRA cannot follow a model of nine channels; use the whole ControlNet "
+                "of the same kind, made for Stable Diffusion 1.5."
+            )
+        control = control.previous_controlnet
 
 
 def _repeat(tensor: Tensor, batch: int, what: str) -> Tensor:
