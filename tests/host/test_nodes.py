@@ -10,7 +10,6 @@ import pytest
 import requests
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from support.graphs import Graph, Run
 from support.pictures import pictures
 
@@ -423,35 +422,3 @@ def test_replaced_model_file_is_read_again(host: Host) -> None:
 
     assert latent("narrow.safetensors").shape != latent("wide.safetensors").shape
     path.unlink()
-
-
-def test_stock_lora_applies(host: Host) -> None:
-    """A kohya LoRA on a cross-attention value changes the picture, more with more strength."""
-    generator = torch.Generator().manual_seed(0)
-    block = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_v"
-    folder = host.folder / "models" / "loras"
-    folder.mkdir(exist_ok=True)
-    tensors = {
-        f"{block}.lora_down.weight": torch.randn(4, 48, generator=generator),
-        f"{block}.lora_up.weight": torch.randn(32, 4, generator=generator),
-        f"{block}.alpha": torch.tensor(4.0),
-    }
-    save_file(tensors, folder / "value.safetensors")
-
-    def latent(strength: float) -> torch.Tensor:
-        graph = Graph()
-        loader = graph.load("narrow.safetensors")
-        lora = graph.add(
-            "LoraLoaderModelOnly",
-            model=[loader, 0],
-            lora_name="value.safetensors",
-            strength_model=strength,
-        )
-        encode = graph.encode(loader, graph.image("face"))
-        image, mask = graph.image("odd"), graph.masks(["odd_mask"])
-        sample = graph.sample(loader, encode, image, mask, model=[lora, 0])
-        saved = graph.save_latent([sample, 1])
-        return Run(host, graph).latent(saved)
-
-    plain, weak, strong = latent(0.0), latent(0.1), latent(1.0)
-    assert 1e-4 < float((weak - plain).norm()) < float((strong - plain).norm())
