@@ -151,6 +151,12 @@ def _from_original(
         )
         if not present
     ]
+    if absent and not encoder and not checkpoint.autoencoder and _has_our_channels(checkpoint.unet):
+        raise CheckpointError(
+            f"{name} holds a UNet and nothing else, as ComfyUI's ModelSave writes it; join it with "
+            f"the model that it came from: python -m exemplar_model convert MODEL TARGET "
+            f"--unet {name}."
+        )
     if absent:
         raise CheckpointError(
             f"{name} is {_kind(checkpoint.unet)}, not a Paint by Example model: it lacks "
@@ -180,11 +186,15 @@ def _strip(tensors: Mapping[str, Tensor], prefix: str) -> StateDict:
     return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _kind(unet: Mapping[str, Tensor]) -> str:
+def _has_our_channels(unet: Mapping[str, Tensor]) -> bool:
     stem = unet.get("input_blocks.0.0.weight")
-    if stem is None:
+    return stem is not None and stem.shape[1] == UNET_CHANNELS
+
+
+def _kind(unet: Mapping[str, Tensor]) -> str:
+    if "input_blocks.0.0.weight" not in unet:
         return "no checkpoint of the Stable Diffusion family"
-    if stem.shape[1] == UNET_CHANNELS:
+    if _has_our_channels(unet):
         return "a Stable Diffusion inpainting checkpoint"
     return "a Stable Diffusion checkpoint"
 

@@ -164,6 +164,9 @@ def convert(
     dtype: Annotated[
         Literal["keep", "fp32", "fp16", "bf16"], typer.Option(help="of all tensors")
     ] = "keep",
+    unet: Annotated[
+        Path | None, typer.Option(help="file whose UNet replaces the source's, as of ModelSave")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace an existing target")] = False,
 ) -> None:
     """Write a model in another layout, and compare what was written bit by bit.
@@ -175,7 +178,7 @@ def convert(
     from .convert import convert as run
 
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    done = run(source, target, layout=to, dtype=dtypes.get(dtype), force=force)
+    done = run(source, target, layout=to, dtype=dtypes.get(dtype), unet=unet, force=force)
     typer.echo(f"{target}: {done.layout} layout, {done.tensors} tensors equal their source.")
     for note in done.notes:
         typer.echo(f"Note: {note}", err=True)

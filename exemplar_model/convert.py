@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from .checkpoint import (
     CheckpointError,
     read_checkpoint,
     read_weights,
+    split_original,
 )
 from .components import ModelConfig, new_autoencoder, new_unet
 from .diffusers_folder import write_configs
@@ -63,6 +64,7 @@ def convert(
     *,
     layout: Layout | None = None,
     dtype: torch.dtype | None = None,
+    unet: Path | None = None,
     force: bool = False,
 ) -> Conversion:
     """Write a model in another layout, read it back and compare every tensor bit by bit.
@@ -74,10 +76,13 @@ def convert(
         target: `*.safetensors`, or a folder to make.
         layout: of the target; follows from its name if left out.
         dtype: of all tensors; each keeps its own if left out.
+        unet: file in the original layout whose UNet takes the place of the source's, such as one
+            that a host saved after merging.
         force: replace an existing target.
 
     Raises:
-        CheckpointError: the source is no whole model, or the target cannot be written.
+        CheckpointError: the source is no whole model, the UNet is of another size, or the target
+            cannot be written.
     """
     layout = _layout(target, layout)
     _check_target(source, target, force)
@@ -91,6 +96,8 @@ def convert(
         return tensors, found
 
     checkpoint = read_checkpoint(source, read)
+    if unet is not None:
+        checkpoint = replace(checkpoint, unet=_read_unet(unet, checkpoint.unet))
     for name in TRANSFORMERS_MARK:
         metadata.pop(name, None)
     try:
@@ -119,6 +126,22 @@ def convert(
             f"{target} cannot be written ({error}); nothing was left there."
         ) from error
     return Conversion(layout, tensors, list(_notes(layout, config, names)))
+
+
+def _read_unet(path: Path, like: StateDict) -> StateDict:
+    unet = split_original(*read_weights(path)).unet
+    differing = [
+        name
+        for name in sorted(like.keys() | unet.keys())
+        if name not in like or name not in unet or like[name].shape != unet[name].shape
+    ]
+    if differing:
+        raise CheckpointError(
+            f"The UNet of {path.name} is of another kind: {len(differing)} tensors are missing, "
+            f"left over or of another shape, such as {differing[0]}; name the model that it came "
+            "from as the source."
+        )
+    return unet
 
 
 def _layout(target: Path, layout: Layout | None) -> Layout:
