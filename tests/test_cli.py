@@ -207,6 +207,8 @@ def test_convert(tmp_path: Path, narrow: RandomModel) -> None:
     assert "--force" in fails("convert", tmp_path / "model.ckpt", target)
     assert run("convert", tmp_path / "model.ckpt", target, "--force").exit_code == 0
     assert {tensor.dtype for tensor in load_file(target).values()} == {torch.float32}
+    joined = tmp_path / "joined.safetensors"
+    assert run("convert", tmp_path / "model.ckpt", joined, "--unet", target).exit_code == 0
     assert run("convert", target, tmp_path / "folder", "--to", "diffusers").exit_code == 0
     assert (tmp_path / "folder" / "unet" / "config.json").is_file()
 
