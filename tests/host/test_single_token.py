@@ -76,11 +76,23 @@ def override(patcher):
     patcher.model_options["transformer_options"]["optimized_attention_override"] = twice
     return patcher
 
-def replace(patcher):
-    def twice(query, context, value, options):
-        return 2 * value.expand(-1, query.shape[1], -1)
-    patcher.set_model_attn2_replace(twice, "input", 1)
-    return patcher
+def adapter(weight):
+    # as IPAdapter does it: attention to tokens of its own, on top of the block's own attention
+    def attend(query, context, value, options):
+        draw.manual_seed(query.shape[-1])
+        pictures = randn(1, 4, query.shape[-1]).expand(len(query), -1, -1)
+        own, added = (
+            attention.optimized_attention(query, k, v, options["n_heads"])
+            for k, v in ((context, value), (pictures, 2 * pictures))
+        )
+        return own + weight * added
+    def apply(patcher):
+        for name in cross_attentions(patcher):
+            block, number = name.split("_block")[0], name.split(".")[1]
+            index = 0 if block == "middle" else int(number)
+            patcher.set_model_attn2_replace(attend, block, index)
+        return patcher
+    return apply
 
 def patch(patcher):
     patcher.set_model_attn2_patch(lambda n, context, value, options: (n, context, 2 * value))
@@ -109,7 +121,8 @@ cases = {
     "LoRA on to_q": (lora("to_q"),),
     "LoRA on to_k": (lora("to_k"),),
     "override": (override,),
-    "replace patch": (replace,),
+    "IPAdapter at weight 0": (adapter(0.0),),
+    "IPAdapter": (adapter(1.0),),
     "patch": (patch,),
     "patch that appends": (append,),
     "patch that writes into the output": (write,),
@@ -225,7 +238,8 @@ EFFECTS = {
     "LoRA on to_q": None,
     "LoRA on to_k": None,
     "override": 0.1,
-    "replace patch": 0.1,
+    "IPAdapter at weight 0": None,
+    "IPAdapter": 0.1,
     "patch": 0.1,
     "patch that appends": 0.1,
     "patch that writes into the output": 0.1,
