@@ -1,4 +1,4 @@
-"""All in one environment: demo, tests, lint, train_tiny, transfer, study, solvers, bench."""
+"""All in one environment: `nox -l` lists what there is."""
 
 from __future__ import annotations
 
@@ -116,6 +116,15 @@ def solvers(session: nox.Session) -> None:
     python = environment(session, host)
     command = [python, "-m", "study.solvers", "--comfyui", str(host), *session.posargs]
     session.run(*command, external=True)
+
+
+@nox.session
+def help_pictures(session: nox.Session) -> None:
+    """Make the pictures of the help pages anew, with the shipped model in a real host."""
+    host = find_host(session)
+    python = environment(session, host)
+    command = [python, "-m", "support.help_pictures", "--comfyui", str(host)]
+    session.run(*command, env={"PYTHONPATH": "tests"}, external=True)
 
 
 @nox.session

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -107,19 +109,43 @@ def test_schema(host: Host, node: str) -> None:
     for group in ("required", "optional"):
         for name, spec in info["input"].get(group, {}).items():
             assert spec[1].get("tooltip"), f"{node}.{name} has no tooltip"
+    assert len(info["output_tooltips"]) == len(outputs)
+    assert all(info["output_tooltips"]), f"an output of {node} has no tooltip"
 
 
-def test_node_help_and_templates_are_served(host: Host) -> None:
+def test_templates_are_served(host: Host) -> None:
     templates = host.get("workflow_templates")[PACK_NAME]
     assert templates == sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
     for name in templates:
         assert host.get(f"api/workflow_templates/{PACK_NAME}/{name}.json")["nodes"]
-    for node in SCHEMAS:
-        page = requests.get(f"http://{host.address}/extensions/{PACK_NAME}/docs/{node}.md")
-        assert page.status_code == 200 and page.text.startswith("# ")
-        inputs = host.get(f"object_info/{node}")[node]["input"]
-        for group in ("required", "optional"):
-            assert all(name in page.text for name in inputs.get(group, {})), f"{node}'s inputs"
+
+
+def test_every_node_of_the_pack_is_known_here(host: Host) -> None:
+    """So that what the tests of this file hold, they hold for every node."""
+    ours = {
+        name
+        for name, info in host.get("object_info").items()
+        if info["python_module"] == f"custom_nodes.{PACK_NAME}"
+    }
+    assert ours == SCHEMAS.keys()
+
+
+@pytest.mark.parametrize("node", SCHEMAS)
+def test_help_page(host: Host, node: str) -> None:
+    """It tells every input and output in its tables, and shows a picture of its own."""
+    folder = f"http://{host.address}/extensions/{PACK_NAME}/docs"
+    page = requests.get(f"{folder}/{node}.md")
+    assert page.status_code == 200 and page.text.startswith("# ")
+    info = host.get(f"object_info/{node}")[node]
+    rows = re.findall(r"^\| ([^|]+) \|", page.text, re.MULTILINE)
+    told = {name.removesuffix(" (optional)") for row in rows for name in row.split(", ")}
+    inputs = {name for group in ("required", "optional") for name in info["input"].get(group, {})}
+    assert inputs | set(info["output_name"]) <= told
+    (name,) = re.findall(r"^!\[[^]]+\]\(([^)/]+)\)$", page.text, re.MULTILINE)
+    picture = requests.get(f"{folder}/{name}")
+    assert picture.status_code == 200
+    assert Image.open(BytesIO(picture.content)).width >= 300
+    assert len(picture.content) < 150_000
 
 
 def test_encoder_shows_what_it_saw(host: Host) -> None:

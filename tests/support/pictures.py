@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageDraw
 
 from demo.headless import PACK
 
@@ -42,3 +42,10 @@ def rectangle(width: int, height: int, box: tuple[int, int, int, int]) -> Image.
 def two_rectangles(width: int, height: int, *boxes: tuple[int, int, int, int]) -> Image.Image:
     first, second = (rectangle(width, height, box) for box in boxes)
     return ImageChops.lighter(first, second)
+
+
+def ellipses(size: tuple[int, int], *boxes: tuple[int, int, int, int]) -> Image.Image:
+    mask = Image.new("L", size)
+    for box in boxes:
+        ImageDraw.Draw(mask).ellipse(box, fill=255)
+    return mask
