@@ -89,6 +89,17 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Use the host's front end in Chromium; screenshots go to tests/browser/output."""
+    if shutil.which("chromium") is None:
+        session.error("There is no chromium on PATH; Debian's comes with apt-get install chromium.")
+    host = find_host(session)
+    python = environment(session, host)
+    command = [python, "-m", "pytest", "tests/browser", *session.posargs]
+    session.run(*command, env={"COMFYUI_PATH": str(host)}, external=True)
+
+
+@nox.session
 def train_tiny(session: nox.Session) -> None:
     """Rebuild the shipped model from its packages: hours on two cores; run again to go on."""
     python = environment(session, find_host(session))
