@@ -57,7 +57,11 @@ def host_without_pack(
 
 
 def prepared(host: Host) -> Host:
-    """A host whose front end greets nobody and leaves the processor to the painting."""
-    settings = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MaximumFps": 10}
+    """A host whose front end greets nobody, and leaves the processor to the painting."""
+    settings = {
+        "Comfy.TutorialCompleted": True,
+        "LiteGraph.Canvas.MaximumFps": 10,
+        "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # screenshots show every word
+    }
     host.post("settings", settings).raise_for_status()
     return host

@@ -29,6 +29,7 @@ TITLE_HEIGHT = 30
 def test_a_template_opens_as_it_was_saved(browser: Browser, host: Host, file: Path) -> None:
     with front_end(browser, host) as tab:
         tab.open_template(file.stem)
+        tab.fit()
         tab.shot(file.stem)
         opened, saved = tab.graph(), json.loads(file.read_text())
         assert tab.unknown(opened) == []

@@ -84,6 +84,9 @@ class FrontEnd:
         self.dialog.get_by_text(PACK_NAME, exact=True).click()
         self.page.get_by_test_id(f"template-workflow-{name}").click()
         self._opened(name)
+        if self.dialog.is_visible():  # it lists models that have yet to be downloaded
+            self.page.keyboard.press("Escape")
+            self.dialog.wait_for(state="hidden")
 
     def open_saved(self, name: str) -> None:
         """Open a workflow that was saved to the host, by its entry in the side bar."""
@@ -152,6 +155,11 @@ class FrontEnd:
     def unknown(self, graph: dict[str, Any]) -> list[str]:
         """Node types of a graph that nobody has registered."""
         return self.page.evaluate(UNKNOWN, [node["type"] for node in graph["nodes"]])
+
+    def fit(self) -> None:
+        """Zoom until the whole graph is in view."""
+        self.page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        self.page.wait_for_timeout(1000)  # it glides there
 
     def shot(self, name: str) -> None:
         """Keep a screenshot, to be looked at."""
