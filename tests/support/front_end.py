@@ -159,8 +159,9 @@ class FrontEnd:
     def fit(self) -> None:
         """Zoom until the whole graph is in view."""
         self.page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-        self.page.wait_for_timeout(1000)  # it glides there
+        self.page.wait_for_timeout(500)  # it glides there
 
     def shot(self, name: str) -> None:
         """Keep a screenshot, to be looked at."""
+        self.page.wait_for_timeout(500)  # what has just changed is drawn
         self.page.screenshot(path=SHOTS / f"{name}.png")
