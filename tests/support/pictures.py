@@ -23,6 +23,7 @@ def pictures() -> dict[str, Image.Image]:
         "odd": odd,
         "odd_rgba": Image.merge("RGBA", (*odd.split(), rectangle(1277, 719, (0, 0, 700, 719)))),
         "odd_mask": rectangle(1277, 719, (500, 200, 801, 433)),
+        "odd_mask_overlapping": rectangle(1277, 719, (700, 350, 900, 500)),
         "odd_mask_border": rectangle(1277, 719, (1100, 500, 1277, 719)),
         "odd_mask_left": rectangle(1277, 719, (40, 40, 140, 170)),
         "odd_mask_all": rectangle(1277, 719, (0, 0, 1277, 719)),
