@@ -13,10 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .choose import PAIRS
-from .headless import PACK, Host, running_host
+from .headless import PACK, PICTURES, Host, running_host
 from .side_by_side import below_each_other, side_by_side
 
-PICTURES = Path(__file__).parent / "pictures"
 WORKFLOW = Path(__file__).parent / "basic.json"
 console = Console()
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tiny_model.held_out import exemplar_picture, objects, scenes
 
-PICTURES = Path(__file__).parent / "pictures"
+from .headless import PICTURES
+
 SEED = 0
 PAIRS = 4
 

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 PACK = Path(__file__).resolve().parents[1]
 PACK_NAME = "comfyui-exemplar"
+PICTURES = PACK / "demo" / "pictures"
 START_SECONDS = 180
 REQUEST_SECONDS = 60
 
@@ -136,6 +137,12 @@ class Host:
         )
         answer.raise_for_status()
         return answer.json()["name"]
+
+    def upload_pictures(self) -> None:
+        """Put everything that the workflows load into the host's input folder."""
+        for path in PICTURES.iterdir():
+            if path.suffix in (".png", ".mp4"):
+                self.upload(path, path.name)
 
     def interrupt(self) -> None:
         """Stop the prompt that is running."""

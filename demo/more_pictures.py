@@ -6,7 +6,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .choose import PICTURES
+from .headless import PICTURES
 
 PHOTO = PICTURES / "coffee.png"
 AREAS = ((14, 104, 82, 172), (210, 92, 290, 172))

@@ -14,8 +14,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from .choose import PICTURES
-from .headless import PACK, Host, running_host
+from .headless import PACK, PICTURES, Host, running_host
 from .side_by_side import marked
 
 WORKFLOWS = {"basic": PACK / "demo" / "basic.json"} | {
@@ -44,20 +43,13 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         running_host(arguments.comfyui.resolve(), Path(folder)) as host,
     ):
-        upload_pictures(host)
+        host.upload_pictures()
         for name in arguments.names or WORKFLOWS:
             prompt = without_add_ons(json.loads(WORKFLOWS[name].read_text()))
             outputs = host.run(prompt)
             picture = thumbnail(list(inputs(host, prompt, outputs)), results(host, prompt, outputs))
             target = PACK / "workflows" / f"paint-by-example-{name}.jpg"
             picture.save(target, quality=85, optimize=True)
-
-
-def upload_pictures(host: Host) -> None:
-    """Everything that the workflows load, into the host's input folder."""
-    for path in PICTURES.iterdir():
-        if path.suffix in (".png", ".mp4"):
-            host.upload(path, path.name)
 
 
 def without_add_ons(prompt: Prompt) -> Prompt:

@@ -29,7 +29,10 @@ class Painter:
         schedulers: the host's.
         guide_within: MODEL, start, end → MODEL; what Exemplar Guidance does.
         exemplars: pictures [H, W, 3] in [0, 1], one an object.
-        images, masks: [N, H, W, 3] and [N, H, W], 1 = repaint; the scenes in turn.
+        scenes: in turn, one an object.
+        images, masks: of the scenes, [N, H, W, 3] and [N, H, W], 1 = repaint.
+        regions, crops: what is painted of each, and all of it in one batch.
+        tokens, null: context of the exemplars [N, 1, D], and the null vector [1, 1, D].
         resolution: side of the square that is painted.
     """
 

@@ -1,6 +1,6 @@
 """How many UNet evaluations does a picture take? Error against the converged solution.
 
-Every deterministic sampler and scheduler of the host, and the reference samplers, paint the same
+Samplers that draw no noise on the way, with every scheduler of the host, paint the same
 held-out objects into held-out scenes from the same noise; the converged solution is DDIM with 1000
 steps. Results go to `study/output/solvers.json` one by one, so the same command goes on where it
 stopped; then it measures guidance in limited intervals, and writes the plot and the tables.
@@ -48,7 +48,7 @@ SAMPLERS = {
     "uni_pc": 1,
     "uni_pc_bh2": 1,
 }
-"""Of the host's samplers those that draw no noise on the way; evaluations in a step, at most."""
+"""Samplers that draw no noise on the way and follow the steps; evaluations in a step, at most."""
 SCREENED_CFG = 5.0
 SCREENED_COST = 20
 """Evaluations of each half of the guided pair."""

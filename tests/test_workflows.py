@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageChops
+from support.layout import outside_of_groups, overlapping
 
 from demo.choose import PAIRS as PAIRS_IN_DEMO
 from demo.choose import pairs
+from demo.headless import PICTURES
 from demo.more_pictures import FRAME_AREA, frames, two_areas, with_areas
 
 ROOT = Path(__file__).parents[1]
-PICTURES = ROOT / "demo" / "pictures"
 PREFIX = "paint-by-example-"
 UI_FILES = sorted((ROOT / "workflows").glob("*.json"))
 NOT_SENT = {"control_after_generate", "upload"}
@@ -111,22 +112,8 @@ def test_what_a_graph_names_comes_with_the_pack(workflow: Path) -> None:
 @pytest.mark.parametrize("workflow", UI_FILES, ids=lambda path: path.stem)
 def test_nodes_do_not_overlap_and_stand_in_groups(workflow: Path) -> None:
     layout = json.loads(workflow.read_text())
-    title = 30  # the front end draws it above a node's position
-    boxes = {
-        node["id"]: (x, y - title, x + width, y + height)
-        for node in layout["nodes"]
-        for (x, y), (width, height) in [(node["pos"], node["size"])]
-    }
-    for left, top, right, bottom in boxes.values():
-        assert any(
-            x <= left and y <= top and right <= x + width and bottom <= y + height
-            for x, y, width, height in (group["bounding"] for group in layout["groups"])
-        )
-    ids = list(boxes)
-    for number, first in enumerate(ids):
-        for second in ids[number + 1 :]:
-            (l1, t1, r1, b1), (l2, t2, r2, b2) = boxes[first], boxes[second]
-            assert r1 <= l2 or r2 <= l1 or b1 <= t2 or b2 <= t1, (first, second)
+    assert overlapping(layout) == []
+    assert outside_of_groups(layout) == []
 
 
 def same_picture(file: str, picture: Image.Image) -> bool:

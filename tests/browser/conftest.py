@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.library import comfyui_path
 
-from demo.headless import PACK, Host, running_host
+from demo.headless import Host, running_host
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-COMFYUI = os.environ.get("COMFYUI_PATH")
-
 
 @pytest.fixture(scope="session")
 def comfyui() -> Path:
-    if COMFYUI is None:
-        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s browser` provides one")
-    return Path(COMFYUI)
+    return comfyui_path()
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +38,7 @@ def host(
     browser: Browser, comfyui: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Host]:
     with running_host(comfyui, tmp_path_factory.mktemp("host")) as running:
-        for file in (PACK / "demo" / "pictures").glob("*.png"):
-            running.upload(file, file.name)
+        running.upload_pictures()
         yield prepared(running)
 
 

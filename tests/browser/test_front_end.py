@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.front_end import FrontEnd, front_end
+from support.layout import overlapping
 
 from demo.headless import PACK, Host
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
 BASIC = PACK / "workflows" / "paint-by-example-basic.json"
 OURS = ("LoadExemplarModel", "EncodeExemplar", "ExemplarInpaintSampler")
-TITLE_HEIGHT = 30
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
@@ -40,20 +39,6 @@ def test_a_template_opens_as_it_was_saved(browser: Browser, host: Host, file: Pa
         assert nodes[node["id"]].get("widgets_values") == node.get("widgets_values"), node["type"]
         assert nodes[node["id"]]["properties"] == node["properties"], node["type"]
     assert overlapping(opened) == []
-
-
-def overlapping(graph: dict[str, Any]) -> list[tuple[str, str]]:
-    """Pairs of nodes that lie on top of each other."""
-
-    def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
-        (x, y), (width, height) = node["pos"], node["size"]
-        return x, y - TITLE_HEIGHT, x + width, y + height
-
-    def meet(a: dict[str, Any], b: dict[str, Any]) -> bool:
-        (left, top, right, bottom), (x0, y0, x1, y1) = box(a), box(b)
-        return left < x1 and x0 < right and top < y1 and y0 < bottom
-
-    return [(a["type"], b["type"]) for a, b in combinations(graph["nodes"], 2) if meet(a, b)]
 
 
 @dataclass

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from support.library import comfyui_path
 from support.models import SHAPES, RandomModel, random_model, write_safetensors
 from support.pictures import pictures
 
-from demo.headless import PACK, Host, running_host
-
-COMFYUI = os.environ.get("COMFYUI_PATH")
+from demo.headless import Host, running_host
 
 
 @pytest.fixture(scope="session")
@@ -24,17 +21,15 @@ def models() -> dict[str, RandomModel]:
 def host(
     tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]
 ) -> Iterator[Host]:
-    if COMFYUI is None:
-        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
+    comfyui = comfyui_path()
     folder = tmp_path_factory.mktemp("host")
     for name in ("checkpoints", "diffusers", "diffusion_models", "exemplar", "vae"):
         (folder / "models" / name).mkdir(parents=True)
     exemplar = folder / "models" / "exemplar"
     for name, model in models.items():
         write_safetensors(exemplar / f"{name}.safetensors", model)
-    with running_host(Path(COMFYUI), folder) as running:
-        for file in (PACK / "demo" / "pictures").glob("*.png"):
-            running.upload(file, file.name)
+    with running_host(comfyui, folder) as running:
+        running.upload_pictures()
         for name, picture in pictures().items():
             running.upload(picture, f"{name}.png")
         yield running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from statistics import median
 from typing import Any
 
 import pytest
+from support.library import comfyui_path
 
 from bench.parts import PARTS
 from bench.report import keep, write_report
@@ -35,10 +35,7 @@ Result = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def comfyui() -> str:
-    path = os.environ.get("COMFYUI_PATH")
-    if path is None:
-        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
-    return path
+    return str(comfyui_path())
 
 
 @pytest.fixture(scope="module")

@@ -7,37 +7,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.addons import write_control_lora, write_controlnet
 from support.graphs import Graph, Link, Run
-from support.library import run_in_host_process
-from support.patches import write_control_lora
 from torch import Tensor
 
 from demo.headless import Host, HostError
-
-WRITE_CONTROLNET = """
-import json, torch
-import comfy.cldm.cldm, comfy.model_detection
-from safetensors.torch import load_file, save_file
-
-prefix, stem = "model.diffusion_model.", "input_blocks.0.0.weight"
-tensors = load_file(path)
-unet = {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
-unet[stem] = unet[stem][:, :4]
-config = comfy.model_detection.detect_unet_config(unet, "")
-config.pop("out_channels")
-network = comfy.cldm.cldm.ControlNet(**config, hint_channels=3, num_heads=8)
-torch.manual_seed(0)
-for name, parameter in network.named_parameters():
-    if name.startswith("input_hint_block") and parameter.ndim > 1:
-        torch.nn.init.kaiming_normal_(parameter)  # else little of the hint comes through
-    else:
-        torch.nn.init.normal_(parameter, std=0.03)
-state = {f"control_model.{k}": v.contiguous() for k, v in network.state_dict().items()}
-target = path.parents[1] / "controlnet" / "random.safetensors"
-target.parent.mkdir(exist_ok=True)
-save_file(state, target)
-print(json.dumps(len(state)))
-"""
 
 # exemplars, masks, hints: one region; regions that share an exemplar and a hint; one of each
 CASES = {
@@ -51,8 +25,9 @@ CASES = {
 def controlnets(host: Host) -> None:
     """Random weights, as a ControlNet, as a difference from a base model, and a ControlLoRA."""
     model = host.folder / "models" / "exemplar" / "wide.safetensors"
-    assert run_in_host_process(WRITE_CONTROLNET, model) > 100
     folder = host.folder / "models" / "controlnet"
+    folder.mkdir(exist_ok=True)
+    write_controlnet(folder / "random.safetensors", model)
     weights = load_file(folder / "random.safetensors")
     save_file({**weights, "difference": torch.zeros(0)}, folder / "difference.safetensors")
     write_control_lora(folder / "control_lora.safetensors")

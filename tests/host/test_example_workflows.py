@@ -13,10 +13,11 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 from support.addons import write_controlnet, write_lora, write_text_encoder, write_upscaler
 
-from demo.headless import PACK, Host
+from demo.headless import PACK, PICTURES, Host
 from demo.thumbnails import BYPASSED, WORKFLOWS, without_add_ons
+from exemplar_model.checkpoint import read_checkpoint
+from exemplar_model.components import Components
 
-PICTURES = PACK / "demo" / "pictures"
 MODEL = PACK / "models" / "exemplar-tiny.safetensors"
 STEPS = 4
 WHOLE_PICTURE = {"stock-graph"}
@@ -38,10 +39,10 @@ def furnished(host: Host) -> Host:
     networks = models / "controlnet"
     write_controlnet(networks / "control_v11p_sd15_canny_fp16.safetensors", MODEL)
     write_controlnet(networks / "control_v11p_sd15_scribble_fp16.safetensors", MODEL, context=768)
-    write_lora(models / "loras" / "my-sd15-style.safetensors", MODEL)
+    components = Components.from_checkpoint(read_checkpoint(MODEL))
+    write_lora(models / "loras" / "my-sd15-style.safetensors", components)
     write_text_encoder(models / "text_encoders" / "clip_l.safetensors")
     write_upscaler(models / "upscale_models" / "RealESRGAN_x4plus.pth")
-    host.upload(PICTURES / "frames.mp4", "frames.mp4")
     return host
 
 

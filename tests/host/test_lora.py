@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.addons import write_changed, write_lora
 from support.graphs import Graph, Run
 from support.models import RandomModel
-from support.patches import write_changed, write_lora
 from torch import Tensor
 
 from demo.headless import Host
@@ -21,7 +21,7 @@ def latents(host: Host, models: dict[str, RandomModel]) -> dict[str, Tensor]:
     """Painted with the LoRA, with the weights added by hand, and with neither."""
     folder: Path = host.folder / "models"
     (folder / "loras").mkdir(exist_ok=True)
-    products = write_lora(folder / "loras" / "all.safetensors", models["narrow"])
+    products = write_lora(folder / "loras" / "all.safetensors", models["narrow"].components)
     original = models["narrow"].components.to_original()
     added = {name: original[name] + STRENGTH * product for name, product in products.items()}
     exemplar = folder / "exemplar"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.addons import write_changed
 from support.graphs import Graph, Link, Run
 from support.models import SHAPES, RandomModel, random_model, write_safetensors
-from support.patches import write_changed
 from torch import Tensor
 
 from demo.headless import Host, HostError

@@ -15,9 +15,8 @@ from PIL import Image
 from support.graphs import Graph, Run
 from support.pictures import pictures
 
-from demo.__main__ import PICTURES as DEMO_PICTURES
 from demo.__main__ import node_of, paint
-from demo.headless import PACK, PACK_NAME, Host
+from demo.headless import PACK, PACK_NAME, PICTURES, Host
 from demo.side_by_side import side_by_side
 from exemplar_model.exemplar import exemplar_view
 
@@ -166,8 +165,7 @@ def test_demo_prompt_and_side_by_side(host: Host) -> None:
     outputs = paint(host, prompt)
     result = host.output(outputs[node_of(prompt, "SaveImage")]["images"][0])
     image, exemplar, painted = (
-        Image.open(path)
-        for path in (DEMO_PICTURES / "scene-1.png", DEMO_PICTURES / "exemplar-1.png", result)
+        Image.open(path) for path in (PICTURES / "scene-1.png", PICTURES / "exemplar-1.png", result)
     )
     assert painted.size == image.size
     kept = np.array(image)[..., 3] == 255

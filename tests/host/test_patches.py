@@ -89,7 +89,7 @@ def test_guidance_limited_in_time_beside_guidance_by_attention(host: Host) -> No
 
     painting = Painting()
     painting.add("SAG", ("SelfAttentionGuidance", {"scale": 2.0, **SAG}), late)
-    with pytest.raises(HostError):
+    with pytest.raises(HostError, match="'NoneType' object has no attribute 'shape'"):
         painting.run(host)
 
 

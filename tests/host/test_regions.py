@@ -27,21 +27,7 @@ def separate_run(
     masked = graph.masked(loader, encode, [crop, 0], [crop, 1])
     batch = graph.add("RepeatLatentBatch", samples=[masked, 2], amount=len(MASKS))
     latent = graph.add("LatentFromBatch", samples=[batch, 0], batch_index=noise, length=1)
-    reference = graph.add(
-        "ExemplarReferenceSampler", model=[loader, 0], algorithm="plms", steps=STEPS, denoise=1.0
-    )
-    sampled = graph.add(
-        "SamplerCustom",
-        model=[loader, 0],
-        add_noise=True,
-        noise_seed=SEED,
-        cfg=5.0,
-        positive=[masked, 0],
-        negative=[masked, 1],
-        sampler=[reference, 0],
-        sigmas=[reference, 1],
-        latent_image=[latent, 0],
-    )
+    sampled = graph.reference(loader, masked, [latent, 0], steps=STEPS, seed=SEED)
     decoded = graph.add("VAEDecode", samples=[sampled, 0], vae=[loader, 2])
     paste = graph.add(
         "ExemplarPasteBack", region=[crop, 2], image=[decoded, 0], feather=8, match_color=True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
+from support.library import comfyui_path
 from support.models import RandomModel, write_safetensors
 
 from demo.headless import PACK
@@ -32,9 +32,7 @@ print(json.dumps([entries, rows]))
 def measured(
     tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]
 ) -> tuple[list[dict[str, float]], list[list[str]]]:
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if comfyui is None:
-        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
+    comfyui = str(comfyui_path())
     path = tmp_path_factory.mktemp("solvers") / "narrow.safetensors"
     write_safetensors(path, models["narrow"])
     command = [sys.executable, "-c", MEASURE, comfyui, str(path)]

@@ -5,6 +5,7 @@ Each file has the keys and shapes of the published ones, at the sizes of the mod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from exemplar_model.checkpoint import read_checkpoint
+from exemplar_model.checkpoint import UNET_PREFIX, read_checkpoint, read_safetensors
 from exemplar_model.components import Components
+from exemplar_model.key_maps import original_name, unet_names
 
 HINT_CHANNELS = (16, 16, 32, 32, 96, 96, 256)
 """Of a ControlNet's layers between the hint and the UNet."""
 TEXT_CHANNELS = 768
-RANK = 4
+RANK, ALPHA = 4, 2.0
 GROWTH = 32
 """Channels that each convolution of the upscaler's dense blocks adds."""
 
@@ -70,20 +72,50 @@ def block_width(state: dict[str, Tensor], block: int) -> int:
     return width
 
 
-def write_lora(path: Path, model: Path) -> None:
-    """A LoRA on the attention of a model's UNet, under the names of kohya's trainer."""
-    unet = Components.from_checkpoint(read_checkpoint(model)).unet
-    generator = torch.Generator().manual_seed(0)
-    state: dict[str, Tensor] = {}
-    for name, weight in unet.state_dict().items():
-        if ".attn" in name and name.endswith(".weight"):
-            key = "lora_unet_" + name.removesuffix(".weight").replace(".", "_")
-            out, inputs = weight.shape
-            state[f"{key}.lora_down.weight"] = torch.randn(RANK, inputs, generator=generator)
-            up = torch.randn(out, RANK, generator=generator)
-            state[f"{key}.lora_up.weight"] = up * float(weight.std()) / 2
-            state[f"{key}.alpha"] = torch.tensor(float(RANK))
-    save_file(state, path)
+def write_lora(path: Path, components: Components) -> dict[str, Tensor]:
+    """A LoRA on every matrix and convolution of a UNet, under the names of kohya's trainer.
+
+    Returns:
+        What it adds at strength 1, (alpha / rank) · up · down, by the original name with its end.
+    """
+    original = components.to_original()
+    draw = torch.Generator().manual_seed(0)
+    tensors: dict[str, Tensor] = {}
+    products: dict[str, Tensor] = {}
+    for theirs, ours in unet_weights(components).items():
+        name = f"{UNET_PREFIX}{ours}.weight"
+        shape = original[name].shape
+        down = 0.05 * torch.randn(RANK, *shape[1:], generator=draw)
+        up = 0.05 * torch.randn(shape[0], RANK, *[1] * (len(shape) - 2), generator=draw)
+        block = f"lora_unet_{theirs.replace('.', '_')}"
+        tensors |= {f"{block}.lora_down.weight": down, f"{block}.lora_up.weight": up}
+        tensors[f"{block}.alpha"] = torch.tensor(ALPHA)
+        products[name] = ALPHA / RANK * (up.flatten(1) @ down.flatten(1)).reshape(shape)
+    save_file(tensors, path)
+    return products
+
+
+def unet_weights(components: Components) -> dict[str, str]:
+    """Matrices and convolutions of the UNet, diffusers' name → original name, both without end."""
+    state = components.unet.state_dict()
+    names = unet_names(state)
+    return {
+        key.removesuffix(".weight"): original_name(key, names).removesuffix(".weight")
+        for key, tensor in state.items()
+        if key.endswith(".weight") and tensor.ndim in (2, 4)
+    }
+
+
+def write_control_lora(path: Path) -> None:
+    """What tells the host that a file is a ControlLoRA."""
+    hint = torch.zeros(16, 3, 3, 3)
+    save_file({"lora_controlnet": torch.zeros(0), "input_hint_block.0.weight": hint}, path)
+
+
+def write_changed(path: Path, source: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A model file with other tensors of the same names in it."""
+    before, metadata = read_safetensors(source)
+    save_file({**before, **tensors}, path, metadata)
 
 
 def write_text_encoder(path: Path) -> None:

@@ -116,6 +116,38 @@ class Graph:
             denoise=1.0,
         )
 
+    def reference(
+        self,
+        loader: str,
+        conditioning: str,
+        latent: Link,
+        *,
+        algorithm: str = "plms",
+        steps: int,
+        seed: int,
+        cfg: float = 5.0,
+    ) -> str:
+        """The paper's sampler in the host's SamplerCustom."""
+        sampler = self.add(
+            "ExemplarReferenceSampler",
+            model=[loader, 0],
+            algorithm=algorithm,
+            steps=steps,
+            denoise=1.0,
+        )
+        return self.add(
+            "SamplerCustom",
+            model=[loader, 0],
+            add_noise=True,
+            noise_seed=seed,
+            cfg=cfg,
+            positive=[conditioning, 0],
+            negative=[conditioning, 1],
+            sampler=[sampler, 0],
+            sigmas=[sampler, 1],
+            latent_image=latent,
+        )
+
     def save_image(self, link: Link) -> str:
         return self.add("SaveImage", images=link, filename_prefix="test")
 

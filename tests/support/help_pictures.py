@@ -9,13 +9,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
-from demo.headless import PACK, Host, running_host
+from demo.headless import PACK, PICTURES, Host, running_host
+from demo.side_by_side import marked
 from support.graphs import Graph, Link, Run
 from support.pictures import ellipses
 
-PICTURES = PACK / "demo" / "pictures"
 PAGES = PACK / "web" / "docs"
 MODEL = "exemplar-tiny.safetensors"
 PAINT = {"seed": 0, "steps": 20, "cfg": 3.5}
@@ -32,14 +32,14 @@ def pages(graph: Graph) -> dict[str, Panels]:
     hole = [scene[0], 1]
     encode = graph.encode(loader, helmet)
     ours = graph.sample(loader, encode, scene, hole, **PAINT)
-    masked, exemplar = on_magenta("scene-1"), Image.open(PICTURES / "exemplar-1.png")
+    masked, exemplar = marked(demo_picture("scene-1")), demo_picture("exemplar-1")
     model_panels: Panels = {"image and mask": masked, "exemplar": exemplar}
 
     encoded = [graph.add("VAEEncode", pixels=scene, vae=[loader, 2]), 0]
     decoded = [graph.add("VAEDecode", samples=encoded, vae=[loader, 2]), 0]
 
     eye = graph.masks(["eye"])
-    views: Panels = {"exemplar": Image.open(PICTURES / "cat.png")}
+    views: Panels = {"exemplar": demo_picture("cat")}
     for framing in ("stretch", "pad", "crop"):
         views[framing] = [graph.encode(loader, cat, framing=framing), 2]
     for background in ("keep", "gray"):
@@ -89,13 +89,13 @@ def pages(graph: Graph) -> dict[str, Panels]:
             "image": [ours, 0],
         },
         "ExemplarCropToMask": {
-            "image and mask": on_magenta("coffee"),
+            "image and mask": marked(demo_picture("coffee")),
             "context 1.5": [crops[1.5], 0],
             "mask": to_image(graph, [crops[1.5], 1]),
             "context 3": [crops[3.0], 0],
         },
         "ExemplarPasteBack": {
-            "image and mask": on_magenta("coffee"),
+            "image and mask": marked(demo_picture("coffee")),
             "painted region": repainted,
             "image": [paste, 0],
             "mask": to_image(graph, [paste, 1]),
@@ -144,28 +144,18 @@ def guided(graph: Graph, loader: str, encode: str, start: float, end: float) -> 
 
 
 def reference(graph: Graph, loader: str, encode: str, algorithm: str, steps: int) -> Link:
-    """The region of the first scene by SamplerCustom."""
+    """The region of the first scene."""
     scene = graph.image("scene-1")
     region = crop(graph, scene, [scene[0], 1], 2.0, 64)
     conditioned = graph.masked(loader, encode, [region, 0], [region, 1])
-    sampler = graph.add(
-        "ExemplarReferenceSampler",
-        model=[loader, 0],
+    latent = graph.reference(
+        loader,
+        conditioned,
+        [conditioned, 2],
         algorithm=algorithm,
         steps=steps,
-        denoise=1.0,
-    )
-    latent = graph.add(
-        "SamplerCustom",
-        model=[loader, 0],
-        add_noise=True,
-        noise_seed=PAINT["seed"],
+        seed=PAINT["seed"],
         cfg=PAINT["cfg"],
-        positive=[conditioned, 0],
-        negative=[conditioned, 1],
-        sampler=[sampler, 0],
-        sigmas=[sampler, 1],
-        latent_image=[conditioned, 2],
     )
     return [graph.add("VAEDecode", samples=[latent, 0], vae=[loader, 2]), 0]
 
@@ -174,11 +164,8 @@ def to_image(graph: Graph, mask: Link) -> Link:
     return [graph.add("MaskToImage", mask=mask), 0]
 
 
-def on_magenta(name: str) -> Image.Image:
-    """A picture of the demo, magenta where it is to be repainted."""
-    image = Image.open(PICTURES / f"{name}.png").convert("RGBA")
-    hole = ImageOps.invert(image.getchannel("A"))
-    return Image.composite(Image.new("RGB", image.size, "magenta"), image.convert("RGB"), hole)
+def demo_picture(name: str) -> Image.Image:
+    return Image.open(PICTURES / f"{name}.png")
 
 
 def row(panels: dict[str, Image.Image]) -> Image.Image:
@@ -219,9 +206,8 @@ def main() -> None:
     parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
     comfyui = parser.parse_args().comfyui.resolve()
     with tempfile.TemporaryDirectory() as folder, running_host(comfyui, Path(folder)) as host:
-        for file in PICTURES.glob("*.png"):
-            host.upload(file, file.name)
-        size = Image.open(PICTURES / "cat.png").size
+        host.upload_pictures()
+        size = demo_picture("cat").size
         left, right = (130, 82, 212, 152), (288, 106, 348, 168)
         host.upload(ellipses(size, left), "eye.png")
         host.upload(ellipses(size, left, right), "eyes.png")

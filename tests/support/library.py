@@ -22,14 +22,20 @@ path = Path(sys.argv[2])
 """
 
 
+def comfyui_path() -> Path:
+    """Folder of the host; the test is skipped if nobody names one."""
+    path = os.environ.get("COMFYUI_PATH")
+    if path is None:
+        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
+    return Path(path)
+
+
 def run_in_host_process(code: str, path: Path, *arguments: str) -> Any:
     """Run code where `comfy` and our package (as `pack`) import; `path` is a model file.
 
     The last line that the code prints is JSON and is returned. `arguments` go to the host.
     """
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if comfyui is None:
-        pytest.skip("COMFYUI_PATH names no ComfyUI; `nox -s tests` provides one")
+    comfyui = str(comfyui_path())
     command = [sys.executable, "-c", PREAMBLE + code, comfyui, str(path), *arguments]
     # what it writes to stderr is for whoever reads the failure
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=PACK).stdout
