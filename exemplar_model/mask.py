@@ -48,13 +48,8 @@ def split_masks(masks: Tensor, min_size: float = 0.0) -> Tensor:
 
 
 def _split(mask: Tensor, min_size: float) -> Tensor:
-    # every host has scipy, but nothing else in this package needs it
-    from scipy import ndimage  # pyright: ignore[reportMissingTypeStubs]
-
-    untyped = cast("Any", ndimage)
-    labels, _ = untyped.label(mask.cpu().numpy(), structure=np.ones((3, 3)))  # [H, W], 0 is no part
-    sizes = np.bincount(labels.ravel())[1:]
-    boxes = untyped.find_objects(labels)  # (rows, columns) of each part
+    labels, sizes = _label(mask)
+    boxes = _ndimage().find_objects(labels)  # (rows, columns) of each part
     least = min_size * sizes.max()
     kept = [part for part, size in enumerate(sizes) if size >= least]
     if len(kept) > MAX_PARTS:
@@ -65,6 +60,73 @@ def _split(mask: Tensor, min_size: float) -> Tensor:
     kept.sort(key=lambda part: (boxes[part][1].start, boxes[part][0].start))
     parts = torch.tensor(labels)[None] == torch.tensor(kept)[:, None, None] + 1
     return parts.to(mask)
+
+
+def _label(mask: Tensor) -> tuple[Any, Any]:
+    """The number of each pixel's part [H, W], 0 for none, and the sizes of the parts from 1 on."""
+    labels, _ = _ndimage().label(mask.cpu().numpy(), structure=np.ones((3, 3)))
+    return labels, np.bincount(labels.ravel())[1:]
+
+
+def _ndimage() -> Any:
+    # every host has scipy, but nothing else in this package needs it
+    from scipy import ndimage  # pyright: ignore[reportMissingTypeStubs]
+
+    return cast("Any", ndimage)
+
+
+def prepare_masks(
+    masks: Tensor,
+    threshold: float = 0.5,
+    grow: int = 0,
+    fill_holes: bool = False,
+    largest: bool = False,
+) -> Tensor:
+    """Clean masks that came out of a segmentation, a JPEG or a hasty brush, each by itself.
+
+    In this order: threshold, choice of the part, holes, growth.
+
+    Args:
+        masks: [N, H, W] or [H, W] in [0, 1], 1 = repaint.
+        threshold: what is at least this becomes 1, all else 0.
+        grow: pixels to grow by in all eight directions, below 0 to shrink by; the border of the
+            picture is no border of the mask.
+        fill_holes: fill what the mask encloses. A gap that only a corner closes counts as closed.
+        largest: keep the largest connected part alone, the first from the top if several are.
+
+    Returns:
+        [N, H, W] of 0.0 and 1.0.
+
+    Raises:
+        ValueError: nothing is left of a mask.
+    """
+    binary = (masks >= threshold).float().reshape(-1, *masks.shape[-2:])
+    prepared = torch.stack([_prepare(mask, grow, fill_holes, largest) for mask in binary])
+    for number, mask in enumerate(prepared):
+        if not mask.any():
+            which = f"mask {number + 1} of {len(prepared)}" if len(prepared) > 1 else "the mask"
+            raise ValueError(
+                f"Nothing is left of {which} at threshold {threshold:g} and grow {grow}; paint the "
+                "area to repaint (1 = repaint), lower the threshold or shrink less."
+            )
+    return prepared
+
+
+def _prepare(mask: Tensor, grow: int, fill_holes: bool, largest: bool) -> Tensor:
+    if largest and mask.any():
+        labels, sizes = _label(mask)
+        mask = torch.from_numpy(labels == 1 + sizes.argmax()).to(mask)
+    if fill_holes:
+        mask = torch.from_numpy(_ndimage().binary_fill_holes(mask.cpu().numpy())).to(mask)
+    return grow_mask(mask, grow) if grow >= 0 else 1.0 - grow_mask(1.0 - mask, -grow)
+
+
+def grow_mask(mask: Tensor, pixels: int) -> Tensor:
+    """The binary mask [H, W] and all within so many pixels of it, diagonals included."""
+    grown = mask[None, None]
+    for kernel in ((2 * pixels + 1, 1), (1, 2 * pixels + 1)):
+        grown = F.max_pool2d(grown, kernel, stride=1, padding=(kernel[0] // 2, kernel[1] // 2))
+    return grown[0, 0]
 
 
 def latent_keep_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
@@ -115,10 +177,7 @@ def feather(mask: Tensor, pixels: int) -> Tensor:
         pixels: width of the ramp; 0 returns the mask.
     """
     grow, blur = (pixels + 1) // 2, pixels // 2
-    ramp = mask[None, None]
-    for kernel in ((2 * grow + 1, 1), (1, 2 * grow + 1)):
-        ramp = F.max_pool2d(ramp, kernel, stride=1, padding=(kernel[0] // 2, kernel[1] // 2))
-    ramp = F.pad(ramp, (blur, blur, blur, blur), mode="replicate")
+    ramp = F.pad(grow_mask(mask, grow)[None, None], (blur, blur, blur, blur), mode="replicate")
     for kernel in ((2 * blur + 1, 1), (1, 2 * blur + 1)):
         ramp = F.avg_pool2d(ramp, kernel, stride=1)
     return torch.maximum(ramp[0, 0].clamp(0.0, 1.0), mask)

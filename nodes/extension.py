@@ -12,6 +12,7 @@ from .guidance import ExemplarGuidance
 from .host.exemplars import register_exemplar_folder
 from .host.files import register_model_folder
 from .load import LoadExemplarModel
+from .prepare import ExemplarPrepareMask
 from .reference import ExemplarReferenceSampler
 from .sample import ExemplarInpaintSampler
 from .saved import LoadExemplar, SaveExemplar
@@ -33,6 +34,7 @@ class ExemplarExtension(ComfyExtension):
             ExemplarReferenceSampler,
             ExemplarGuidance,
             ExemplarSplitMask,
+            ExemplarPrepareMask,
             SaveExemplar,
             LoadExemplar,
         ]

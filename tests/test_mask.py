@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 from torch import Tensor
 
 from exemplar_model.mask import (
@@ -15,6 +18,7 @@ from exemplar_model.mask import (
     feather,
     latent_keep_mask,
     masked_image,
+    prepare_masks,
     resize_mask,
     split_masks,
 )
@@ -177,3 +181,88 @@ def test_masks_that_cannot_be_split_are_named() -> None:
         split_masks(dots)
     dots[:2] = 1  # one large part
     assert len(split_masks(dots, 0.1)) == 1
+
+
+@settings(deadline=None)
+@given(marked_masks, st.integers(-3, 4))
+def test_growing_reaches_what_is_near_and_shrinking_the_rest(mask: Tensor, grow: int) -> None:
+    """By distance to the nearest pixel of the mask, or of what it leaves out."""
+    binary = mask >= 0.5
+    border = (binary if grow >= 0 else ~binary).nonzero()
+    everywhere = torch.ones_like(mask).nonzero()
+    distance = (everywhere[:, None] - border[None]).abs().amax(-1)  # of each pixel to the border's
+    near = (distance <= abs(grow)).any(1).reshape(mask.shape)
+    expected = near if grow >= 0 else ~near
+    if expected.any():
+        assert torch.equal(prepare_masks(mask, grow=grow)[0], expected.float())
+    else:
+        with pytest.raises(ValueError, match=r"^Nothing is left of the mask .+ grow -\d; .+\.$"):
+            prepare_masks(mask, grow=grow)
+
+
+@settings(deadline=None)
+@given(marked_masks)
+def test_filled_is_all_that_cannot_be_reached_from_outside(mask: Tensor) -> None:
+    """Over sides, since parts of a mask hold together over corners."""
+    kept = torch.nn.functional.pad((mask < 0.5).float(), (1, 1, 1, 1), value=1.0)
+    outside = torch.zeros_like(kept)
+    outside[0, 0] = 1.0
+    for _ in range(kept.numel()):
+        steps = [outside.roll(shift, axis) for shift in (1, -1) for axis in (0, 1)]
+        outside = torch.stack([outside, *steps]).amax(0) * kept
+    expected = 1.0 - outside[1:-1, 1:-1]
+    assert torch.equal(prepare_masks(mask, fill_holes=True)[0], expected)
+
+
+@settings(deadline=None)
+@given(marked_masks)
+def test_the_largest_part_is_kept(mask: Tensor) -> None:
+    parts = split_masks(mask)
+    (kept,) = prepare_masks(mask, largest=True)
+    assert any(torch.equal(kept, part) for part in parts)
+    assert kept.sum() == parts.sum((1, 2)).max()
+
+
+@settings(deadline=None)
+@given(marked_masks, st.integers(0, 2), st.booleans(), st.booleans())
+def test_prepared_masks_are_binary_and_the_input_stays(
+    mask: Tensor, grow: int, fill_holes: bool, largest: bool
+) -> None:
+    before = mask.clone()
+    once = prepare_masks(mask, 0.5, grow, fill_holes, largest)
+    assert torch.equal(mask, before)
+    assert set(once.unique().tolist()) <= {0.0, 1.0}
+    again = prepare_masks(torch.stack([mask, mask]), 0.5, grow, fill_holes, largest)
+    assert torch.equal(again, once.repeat(2, 1, 1))
+
+
+def test_holes_are_filled_before_growing_and_specks_dropped_before_holes() -> None:
+    mask = torch.zeros(16, 16)
+    mask[2:9, 2:9] = 1
+    mask[4:7, 4:7] = 0
+    mask[5, 5] = 1  # a speck in the hole
+    mask[13, 13] = 1
+    (prepared,) = prepare_masks(mask, grow=-1, fill_holes=True, largest=True)
+    expected = torch.zeros(16, 16)
+    expected[3:8, 3:8] = 1
+    assert torch.equal(prepared, expected)
+
+
+@pytest.mark.parametrize("quality", [5, 10, 50])
+def test_a_mask_survives_jpeg(quality: int) -> None:
+    """Its ringing makes soft edges and specks, which are gone after the threshold."""
+    y, x = torch.meshgrid(torch.arange(128), torch.arange(128), indexing="ij")
+    mask = ((x - 60) ** 2 + (y - 66) ** 2 < 35**2).float()
+    data = io.BytesIO()
+    Image.fromarray((mask * 255).byte().numpy()).save(data, "JPEG", quality=quality)
+    noisy = torch.from_numpy(np.array(Image.open(data))).float() / 255
+    assert int(((noisy > 0) & (noisy < 1)).sum()) > 500
+    (prepared,) = prepare_masks(noisy, fill_holes=True, largest=True)
+    assert float((prepared * mask).sum() / torch.maximum(prepared, mask).sum()) > 0.95
+
+
+def test_threshold_and_what_is_left_of_each_mask() -> None:
+    masks = torch.tensor([[[0.0, 0.3, 0.98, 1.0]], [[0.3, 0.3, 0.0, 0.0]]])
+    assert prepare_masks(masks, 0.3).tolist() == [[[0, 1, 1, 1]], [[1, 1, 0, 0]]]
+    with pytest.raises(ValueError, match=r"^Nothing is left of mask 2 of 2 at threshold 0.5 .+\.$"):
+        prepare_masks(masks)

@@ -74,6 +74,10 @@ SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "ExemplarGuidance": ({"model": ..., "start": 0.0, "end": 1.0}, ["MODEL"]),
     "ExemplarSplitMask": ({"mask": ..., "min_size": 0.01}, ["MASK"]),
+    "ExemplarPrepareMask": (
+        {"mask": ..., "threshold": 0.5, "grow": 0, "fill_holes": True, "keep": "all parts"},
+        ["MASK"],
+    ),
     "SaveExemplar": (
         {
             "positive": ...,

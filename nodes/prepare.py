@@ -1,0 +1,64 @@
+"""Exemplar Prepare Mask."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..exemplar_model.mask import prepare_masks
+from .node import ExemplarNode, schema
+
+ALL_PARTS, LARGEST_PART = "all parts", "largest part"
+
+
+class ExemplarPrepareMask(ExemplarNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ExemplarPrepareMask",
+            display_name="Exemplar Prepare Mask",
+            description="Cleans a mask: threshold, largest part, holes, then growing or shrinking.",
+            search_aliases=["fill holes", "grow mask", "shrink mask", "keep largest", "clean mask"],
+            inputs=[
+                io.Mask.Input("mask", tooltip="1 = repaint. Several masks are cleaned one by one."),
+                io.Float.Input(
+                    "threshold",
+                    default=0.5,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="What is at least this is repainted, all else kept; a soft or noisy "
+                    "mask becomes one of 0 and 1.",
+                ),
+                io.Int.Input(
+                    "grow",
+                    default=0,
+                    min=-256,
+                    max=256,
+                    tooltip="Pixels to grow the mask by in all directions; below 0 shrinks it.",
+                ),
+                io.Boolean.Input(
+                    "fill_holes", default=True, tooltip="Repaint also what the mask encloses."
+                ),
+                io.Combo.Input(
+                    "keep",
+                    options=[ALL_PARTS, LARGEST_PART],
+                    default=ALL_PARTS,
+                    tooltip="Largest part drops everything that does not touch it, such as specks.",
+                ),
+            ],
+            outputs=[
+                io.Mask.Output(display_name="mask", tooltip="0 or 1 everywhere, of equal size.")
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, keep: str | None) -> bool | str:
+        return cls.choice_error(keep=keep) or True
+
+    @classmethod
+    def execute(
+        cls, mask: torch.Tensor, threshold: float, grow: int, fill_holes: bool, keep: str
+    ) -> io.NodeOutput:
+        cls.require_choices(keep=keep)
+        return io.NodeOutput(prepare_masks(mask, threshold, grow, fill_holes, keep == LARGEST_PART))
