@@ -115,9 +115,9 @@ def prepare_masks(
 def _prepare(mask: Tensor, grow: int, fill_holes: bool, largest: bool) -> Tensor:
     if largest and mask.any():
         labels, sizes = _label(mask)
-        mask = torch.from_numpy(labels == 1 + sizes.argmax()).to(mask)
+        mask = torch.tensor(labels == 1 + sizes.argmax()).to(mask)
     if fill_holes:
-        mask = torch.from_numpy(_ndimage().binary_fill_holes(mask.cpu().numpy())).to(mask)
+        mask = torch.tensor(_ndimage().binary_fill_holes(mask.cpu().numpy())).to(mask)
     return grow_mask(mask, grow) if grow >= 0 else 1.0 - grow_mask(1.0 - mask, -grow)
 
 

@@ -1,7 +1,7 @@
 """Measure seam treatments and poor exemplars on held-out pictures; write a report to look at.
 
-`nox -s study` writes `study/output/report.html` with its contact sheets, and the tables of
-docs/study.md to `study/output/tables.md`.
+`nox -s study` prints the tables, writes them to `study/output/tables.md` (for docs/study.md), and
+writes `study/output/report.html` with its contact sheets.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from exemplar_model.checkpoint import read_checkpoint
 from exemplar_model.components import Components
@@ -37,6 +38,8 @@ def main() -> None:
     components = Components.from_checkpoint(read_checkpoint(arguments.model))
     settings = {name: getattr(arguments, name) for name in ("steps", "cfg", "resolution", "seed")}
     sections = [seams(components, settings), exemplars(components, settings)]
+    for section in sections:
+        console.print(as_table(section))
     target = write_report(arguments.output, sections, settings | {"model": arguments.model.name})
     console.print(f"Report: {target}", soft_wrap=True)
 
@@ -59,6 +62,14 @@ def exemplars(components: Components, settings: dict[str, Any]) -> Section:
             shown = [spoil(thing, places[(number + 1) % len(places)]) for thing in things]
             cases[name] += paint_cases(components, scene, shown, settings)
     return study_exemplars(components, cases)
+
+
+def as_table(section: Section) -> Table:
+    """A section's table, for the terminal."""
+    table = Table(*section.columns, title=section.title)
+    for row in section.rows:
+        table.add_row(*row)
+    return table
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tiny_model.held_out import objects
 from tiny_model.transfer import descriptor, drawn_into, rank
 
 from .cases import Case
+from .measures import change_outside
 from .report import Section, sheet, to_image
 
 SHOWN = 6
@@ -39,6 +40,7 @@ def study_exemplars(components: Components, cases: dict[str, list[Case]]) -> Sec
                 f"{np.mean(np.array(ranks) < 5):.0%}",
                 f"{float(likeness.mean()):.2f}",
                 f"{float(painted.mean()):.2f}",
+                str(max(_change_outside(case) for case in paintings)),
             ]
         )
     first = next(iter(cases.values()))
@@ -53,8 +55,8 @@ def study_exemplars(components: Components, cases: dict[str, list[Case]]) -> Sec
         f"{len(first)} paintings of each kind. Top-1 and top-5 among the twenty held-out objects "
         "(chance 5 % and 25 %), as `nox -s transfer` recognises them; given: cosine of the "
         "exemplar's token to that of the clean exemplar; painted: cosine of the token of the "
-        "painted area to it.",
-        ["exemplar", "top-1", "top-5", "given", "painted"],
+        "painted area to it; outside: largest change where nothing was pasted, of 255.",
+        ["exemplar", "top-1", "top-5", "given", "painted", "outside"],
         rows,
         {"exemplars.png": sheet(captions, drawn)},
     )
@@ -85,6 +87,11 @@ def rank_of(case: Case) -> int:
     )
     found = descriptor(case.paste(case.patch)[0].numpy(), case.scene)
     return rank(found, wanted, case.thing)
+
+
+def _change_outside(case: Case) -> int:
+    result, pasted = case.paste(case.patch)
+    return change_outside(result, case.regions.images[0], pasted)
 
 
 def _pair(case: Case) -> tuple[Tensor, Tensor]:

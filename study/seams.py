@@ -14,6 +14,8 @@ from .treatments import TREATMENTS
 
 OPTIONS = [(name, feather) for feather in (0, FEATHER) for name in TREATMENTS]
 UNTREATED = ("no match", 0)
+DEFAULT = ("block least squares", FEATHER)
+"""What *Exemplar Inpaint Sampler* does unless told otherwise."""
 SHOWN = 8
 
 
@@ -45,7 +47,7 @@ def study_seams(cases: list[Case]) -> Section:
     untreated = np.array(seams[UNTREATED])
     rows = [
         [
-            name,
+            f"{name} (default)" if (name, feather) == DEFAULT else name,
             f"{feather} px",
             f"{np.mean(seams[name, feather]):.1f}",
             f"{np.mean(np.array(seams[name, feather]) < untreated):.0%}",
