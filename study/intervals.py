@@ -39,7 +39,7 @@ def study_intervals(painter: Painter, setting: Task = SETTING) -> Section:
     for start, end in track(INTERVALS, "Guidance", console=console):
         model = painter.guide_within(painter.model, start, end)
         paintings = [painter.paint(model, setting, seed) for seed in SEEDS]
-        pictures = [each[2] for each in paintings]
+        pictures = [each.pictures for each in paintings]
         whole = whole or pictures
         columns.append(pictures[0])
         cases = [case for each in pictures for case in painter.cases(each)]
@@ -51,7 +51,7 @@ def study_intervals(painter: Painter, setting: Task = SETTING) -> Section:
         rows.append(
             [
                 f"{start:g} to {end:g}",
-                f"{paintings[0][0]:g}",
+                f"{paintings[0].evaluations:g}",
                 f"{255 * float(change):.1f}",
                 f"{np.mean(ranks < 1):.1%}",
                 f"{np.mean(ranks < 5):.1%}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,25 @@ from tiny_model.held_out import as_pixels, objects, scenes
 
 from .cases import CONTEXT, FEATHER, Case, clean_exemplars
 from .solver_results import Task
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What one batch gave.
+
+    Attributes:
+        evaluations: of the UNet for one picture, both halves of a guided step counted.
+        latents: [N, 4, h, w], unscaled.
+        pictures: [N, h, w, 3] in [0, 1], the sampled regions.
+        last_x: [N, 4, h, w], scaled, what the last evaluation was given: clean part + σ · noise.
+        last_sigma: σ of it.
+    """
+
+    evaluations: float
+    latents: Tensor
+    pictures: Tensor
+    last_x: Tensor
+    last_sigma: Tensor
 
 
 class Painter:
@@ -77,13 +97,15 @@ class Painter:
             self.tokens, self.null = encode(self.components, self.exemplars)
         self.resolution = resolution
 
-    def paint(self, model: Any, task: Task, seed: int) -> tuple[float, Tensor, Tensor]:
-        """Evaluations for one picture, unscaled latents [N, 4, h, w], regions [N, h, w, 3]."""
+    def paint(self, model: Any, task: Task, seed: int) -> Painted:
+        """Sample with a solver and decode."""
         evaluations = 0
+        last: dict[str, Any] = {}
 
         def counted(apply_model: Any, given: dict[str, Any]) -> Tensor:
-            nonlocal evaluations
+            nonlocal evaluations, last
             evaluations += given["input"].shape[0]
+            last = given
             return apply_model(given["input"], given["timestep"], **given["c"])
 
         model = model.clone()
@@ -102,7 +124,10 @@ class Painter:
                 scheduler=task.scheduler,
                 denoise=1.0,
             )
-        return evaluations / len(latents), latents, pictures
+        N = len(latents)
+        return Painted(
+            evaluations / N, latents, pictures, last["input"][:N], last["timestep"][0]
+        )
 
     def cases(self, pictures: Tensor) -> list[Case]:
         """Painted regions [N, h, w, 3] in their scenes."""

@@ -2,13 +2,15 @@
 
 Samplers that draw no noise on the way, with every scheduler of the host, paint the same
 held-out objects into held-out scenes from the same noise; the converged solution is DDIM with 1000
-steps. Results go to `study/output/solvers.json` one by one, so the same command goes on where it
+steps. ComfyUI's samplers go on to a picture without noise, the reference stops at its timestep 0: each
+is compared with the converged solution where it ends itself. Results go to `study/output/solvers.json` one by one, so the same command goes on where it
 stopped; then it measures guidance in limited intervals, and writes the plot and the tables.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,9 +20,8 @@ from torch import Tensor
 
 from exemplar_model.config import LATENT_SCALE
 from exemplar_model.pipeline import decode_latents
-from exemplar_model.pipeline import paint as paint_without_host
+from exemplar_model.sampler import to_latents
 
-from .cases import CONTEXT, FEATHER
 from .intervals import study_intervals
 from .painter import Painter
 from .solver_report import write_solver_report
@@ -99,31 +100,31 @@ def run(bench: Bench, results: Results, tasks: list[Task], title: str) -> None:
         results.add(task, bench.measure(task))
 
 
+@dataclass(frozen=True)
+class Solution:
+    """The converged solution at both ends that samplers have: scaled latents [N, 4, h, w]."""
+
+    without_noise: Tensor
+    at_timestep_0: Tensor
+
+
 class Bench(Painter):
     """Holds what the host's solvers paint against the converged latents."""
 
     def __init__(self, comfyui: Path, model: Path, resolution: int) -> None:
         super().__init__(comfyui, model, resolution)
-        self.converged: dict[float, Tensor] = {}
+        self.solutions: dict[float, Solution] = {}
 
-    def solution(self, cfg: float) -> Tensor:
-        """Scaled latents [N, 4, h, w] of 1000 DDIM steps."""
-        if cfg not in self.converged:
+    def solution(self, cfg: float) -> Solution:
+        """Where 1000 DDIM steps lead: one timestep each, the last from timestep 0 to no noise."""
+        if cfg not in self.solutions:
             with console.status(f"Converged solution at cfg {cfg:g} …"):
-                self.converged[cfg] = paint_without_host(
-                    self.components,
-                    self.images,
-                    self.masks,
-                    self.exemplars,
-                    seed=SEED,
-                    steps=CONVERGED_STEPS,
-                    cfg=cfg,
-                    algorithm="ddim",
-                    context=CONTEXT,
-                    resolution=self.resolution,
-                    feather=FEATHER,
-                ).latents
-        return self.converged[cfg]
+                task = Task("ddim", "simple", CONVERGED_STEPS, cfg)
+                found = self.paint(self.model, task, SEED)
+            self.solutions[cfg] = Solution(
+                found.latents * LATENT_SCALE, to_latents(found.last_x, found.last_sigma)
+            )
+        return self.solutions[cfg]
 
     def measure(self, task: Task) -> dict[str, float]:
         """Error of a solver's latents and pictures, and what they cost.
@@ -133,15 +134,16 @@ class Bench(Painter):
             `error`: L2 distance to the converged latents, relative to their norm, mean of pictures;
             `pixels`: root mean square difference of the regions, of 255.
         """
-        wanted = self.solution(task.cfg)
-        evaluations, latents, pictures = self.paint(self.model, task, SEED)
+        solution = self.solution(task.cfg)
+        wanted = solution.at_timestep_0 if task.solver == REFERENCE else solution.without_noise
+        painted = self.paint(self.model, task, SEED)
         with torch.inference_mode():
             wanted_pictures = decode_latents(self.components, wanted)
-        distance = (latents * LATENT_SCALE - wanted).flatten(1).norm(dim=1)
+        distance = (painted.latents * LATENT_SCALE - wanted).flatten(1).norm(dim=1)
         return {
-            "evaluations": evaluations,
+            "evaluations": painted.evaluations,
             "error": float((distance / wanted.flatten(1).norm(dim=1)).mean()),
-            "pixels": 255 * float((pictures - wanted_pictures).square().mean().sqrt()),
+            "pixels": 255 * float((painted.pictures - wanted_pictures).square().mean().sqrt()),
         }
 
 

@@ -17,14 +17,22 @@ import json, sys
 from pathlib import Path
 import study.solvers
 from study.solver_results import Task
-study.solvers.CONVERGED_STEPS = 20
+from exemplar_model.config import LATENT_SCALE
+from exemplar_model.pipeline import paint
+from study.cases import CONTEXT
 bench = study.solvers.Bench(Path(sys.argv[1]), Path(sys.argv[2]), 64)
 tasks = [("ddim", 3.0), ("plms", 3.0), ("euler", 3.0), ("euler", 1.0), ("heun", 3.0)]
 entries = [bench.measure(Task(name, "ddim_uniform", 20, cfg)) for name, cfg in tasks]
 import study.intervals
 study.intervals.INTERVALS, study.intervals.SEEDS = ((0.0, 1.0), (0.2, 0.8)), (0,)
 rows = study.intervals.study_intervals(bench, Task("plms", "ddim_uniform", 5, 5.0)).rows
-print(json.dumps([entries, rows]))
+converged = paint(
+    bench.components, bench.images, bench.masks, bench.exemplars,
+    steps=1000, cfg=3.0, algorithm="ddim", context=CONTEXT, resolution=64,
+).latents
+ends = [bench.solution(3.0).at_timestep_0, bench.solution(3.0).without_noise]
+distances = [float((end - converged).norm() / converged.norm()) for end in ends]
+print(json.dumps([entries, rows, distances]))
 """
 
 

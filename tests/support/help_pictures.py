@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from demo.headless import PACK, PICTURES, Host, running_host
 from demo.side_by_side import marked
@@ -67,6 +67,17 @@ def pages(graph: Graph) -> dict[str, Panels]:
         )
         split[name] = [picture, 0]
 
+    brush = graph.masks(["brush"])
+    cleaned: Panels = {
+        name: to_image(graph, prepared(graph, brush, **settings))
+        for name, settings in (
+            ("threshold 0.5", {}),
+            ("fill_holes", {"fill_holes": True}),
+            ("largest part", {"fill_holes": True, "keep": "largest part"}),
+            ("grow 16", {"fill_holes": True, "keep": "largest part", "grow": 16}),
+        )
+    }
+
     graph.add(
         "SaveExemplar",
         positive=[encode, 0],
@@ -116,6 +127,7 @@ def pages(graph: Graph) -> dict[str, Panels]:
             },
         },
         "ExemplarSplitMask": {**split, "painted": [two, 0]},
+        "ExemplarPrepareMask": {"mask": hasty_mask(), **cleaned},
         "SaveExemplar": {"exemplar": exemplar, "view, in the file": [encode, 2]},
         "LoadExemplar": {"painted after encoding": [ours, 0]},
     }
@@ -134,6 +146,11 @@ def loaded_panels(graph: Graph) -> Panels:
 def crop(graph: Graph, image: Link, mask: Link, context: float, resolution: int) -> str:
     settings = {"context": context, "resolution": resolution}
     return graph.add("ExemplarCropToMask", image=image, mask=mask, **settings)
+
+
+def prepared(graph: Graph, mask: Link, **changes: object) -> Link:
+    settings = {"threshold": 0.5, "grow": 0, "fill_holes": False, "keep": "all parts"}
+    return [graph.add("ExemplarPrepareMask", mask=mask, **{**settings, **changes}), 0]
 
 
 def guided(graph: Graph, loader: str, encode: str, start: float, end: float) -> Link:
@@ -162,6 +179,16 @@ def reference(graph: Graph, loader: str, encode: str, algorithm: str, steps: int
 
 def to_image(graph: Graph, mask: Link) -> Link:
     return [graph.add("MaskToImage", mask=mask), 0]
+
+
+def hasty_mask() -> Image.Image:
+    """An outline that closes, specks beside it, blurred."""
+    mask = Image.new("L", (256, 256))
+    draw = ImageDraw.Draw(mask)
+    draw.ellipse((70, 60, 200, 210), outline=255, width=22)
+    for x, y in ((30, 40), (225, 30), (36, 222)):
+        draw.ellipse((x - 8, y - 8, x + 8, y + 8), fill=230)
+    return mask.filter(ImageFilter.GaussianBlur(5))
 
 
 def demo_picture(name: str) -> Image.Image:
@@ -211,6 +238,7 @@ def main() -> None:
         left, right = (130, 82, 212, 152), (288, 106, 348, 168)
         host.upload(ellipses(size, left), "eye.png")
         host.upload(ellipses(size, left, right), "eyes.png")
+        host.upload(hasty_mask(), "brush.png")
         graph = Graph()
         result = painted(host, graph, pages(graph))
         graph = Graph()
