@@ -43,7 +43,7 @@ class ExemplarInpaintSampler(ExemplarNode):
                     control_after_generate=True,
                     tooltip="Start noise.",
                 ),
-                io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Sampling steps."),
+                io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Sampling steps."),
                 io.Float.Input(
                     "cfg",
                     default=5.0,
@@ -55,13 +55,13 @@ class ExemplarInpaintSampler(ExemplarNode):
                 io.Combo.Input(
                     "sampler_name",
                     options=sampler_names(),
-                    default="plms",
-                    tooltip="plms is the paper's sampler, the others are ComfyUI's.",
+                    default="dpmpp_2m",
+                    tooltip="plms is the paper's sampler (50 steps), the others are ComfyUI's.",
                 ),
                 io.Combo.Input(
                     "scheduler",
                     options=scheduler_names(),
-                    default="ddim_uniform",
+                    default="karras",
                     tooltip="With plms, ddim_uniform stands for the paper's own timesteps.",
                 ),
                 io.Float.Input(
