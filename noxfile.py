@@ -116,8 +116,9 @@ def transfer(session: nox.Session) -> None:
 @nox.session
 def study(session: nox.Session) -> None:
     """Measure seams and poor exemplars with the shipped model, and write a report to look at."""
-    python = environment(session, find_host(session))
-    session.run(python, "-m", "study", *session.posargs, external=True)
+    host = find_host(session)
+    python = environment(session, host)
+    session.run(python, "-m", "study", "--comfyui", str(host), *session.posargs, external=True)
 
 
 @nox.session

@@ -20,10 +20,13 @@ from tiny_model.held_out import objects, scenes
 from tiny_model.transfer import add_settings
 
 from .cases import Case, clean_exemplars, paint_cases
+from .painter import Painter
 from .poor_exemplars import POOR
 from .report import Section, write_report
 from .robustness import study_exemplars
+from .seam_pass import study_seam_pass
 from .seams import study_seams
+from .solver_results import Task
 
 console = Console()
 
@@ -32,12 +35,19 @@ def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(prog="study", description=__doc__)
     add_settings(parser)
+    parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
     parser.add_argument("--output", type=Path, default=Path("study/output"))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     components = Components.from_checkpoint(read_checkpoint(arguments.model))
     settings = {name: getattr(arguments, name) for name in ("steps", "cfg", "resolution", "seed")}
-    sections = [seams(components, settings), exemplars(components, settings)]
+    painter = Painter(arguments.comfyui, arguments.model, arguments.resolution)
+    setting = Task("dpmpp_2m", "karras", arguments.steps, arguments.cfg)
+    sections = [
+        seams(components, settings),
+        study_seam_pass(painter, setting, arguments.seed),
+        exemplars(components, settings),
+    ]
     for section in sections:
         console.print(as_table(section))
     target = write_report(arguments.output, sections, settings | {"model": arguments.model.name})

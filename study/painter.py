@@ -97,8 +97,23 @@ class Painter:
             self.tokens, self.null = encode(self.components, self.exemplars)
         self.resolution = resolution
 
-    def paint(self, model: Any, task: Task, seed: int) -> Painted:
-        """Sample with a solver and decode."""
+    def paint(
+        self,
+        model: Any,
+        task: Task,
+        seed: int,
+        crops: tuple[Tensor, Tensor] | None = None,
+        denoise: float = 1.0,
+    ) -> Painted:
+        """Sample with a solver and decode.
+
+        Args:
+            model: MODEL.
+            task: the solver and its setting.
+            seed: of the start noise.
+            crops: what to paint instead of the scenes, images [N, h, w, 3] and masks [N, h, w].
+            denoise: below 1 starts from the images.
+        """
         evaluations = 0
         last: dict[str, Any] = {}
 
@@ -116,18 +131,16 @@ class Painter:
                 [[self.tokens, {}]],
                 [[self.null, {}]],
                 self.vae,
-                *self.crops,
+                *(crops or self.crops),
                 seed=seed,
                 steps=task.steps,
                 cfg=task.cfg,
                 sampler_name=task.sampler,
                 scheduler=task.scheduler,
-                denoise=1.0,
+                denoise=denoise,
             )
         N = len(latents)
-        return Painted(
-            evaluations / N, latents, pictures, last["input"][:N], last["timestep"][0]
-        )
+        return Painted(evaluations / N, latents, pictures, last["input"][:N], last["timestep"][0])
 
     def cases(self, pictures: Tensor) -> list[Case]:
         """Painted regions [N, h, w, 3] in their scenes."""

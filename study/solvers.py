@@ -1,10 +1,11 @@
 """How many UNet evaluations does a picture take? Error against the converged solution.
 
-Samplers that draw no noise on the way, with every scheduler of the host, paint the same
-held-out objects into held-out scenes from the same noise; the converged solution is DDIM with 1000
-steps. ComfyUI's samplers go on to a picture without noise, the reference stops at its timestep 0: each
-is compared with the converged solution where it ends itself. Results go to `study/output/solvers.json` one by one, so the same command goes on where it
-stopped; then it measures guidance in limited intervals, and writes the plot and the tables.
+Samplers that draw no noise on the way, with every scheduler of the host, paint the same held-out
+objects into held-out scenes from the same noise; the converged solution is DDIM with 1000 steps.
+ComfyUI's samplers go on to a picture without noise, the reference stops at its timestep 0: each is
+compared with the converged solution where it ends itself. Results go to `study/output/solvers.json`
+one by one, so the same command goes on where it stopped; then it measures guidance in limited
+intervals, and writes the plot and the tables.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from support.library import comfyui_path
@@ -30,16 +31,19 @@ converged = paint(
     bench.components, bench.images, bench.masks, bench.exemplars,
     steps=1000, cfg=3.0, algorithm="ddim", context=CONTEXT, resolution=64,
 ).latents
+import study.seam_pass
+study.seam_pass.DENOISES = (0.4,)
+seam_rows = study.seam_pass.study_seam_pass(bench, Task("euler", "normal", 3, 2.0)).rows
 ends = [bench.solution(3.0).at_timestep_0, bench.solution(3.0).without_noise]
 distances = [float((end - converged).norm() / converged.norm()) for end in ends]
-print(json.dumps([entries, rows, distances]))
+print(json.dumps({"entries": entries, "intervals": rows, "ends": distances, "seams": seam_rows}))
 """
 
 
 @pytest.fixture(scope="module")
 def measured(
     tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]
-) -> tuple[list[dict[str, float]], list[list[str]]]:
+) -> dict[str, Any]:
     comfyui = str(comfyui_path())
     path = tmp_path_factory.mktemp("solvers") / "narrow.safetensors"
     write_safetensors(path, models["narrow"])
@@ -49,10 +53,8 @@ def measured(
 
 
 @pytest.fixture(scope="module")
-def entries(
-    measured: tuple[list[dict[str, float]], list[list[str]]],
-) -> list[dict[str, float]]:
-    return measured[0]
+def entries(measured: dict[str, Any]) -> list[dict[str, float]]:
+    return measured["entries"]
 
 
 def test_evaluations_count_both_halves_of_a_guided_step(entries: list[dict[str, float]]) -> None:
@@ -66,9 +68,22 @@ def test_errors_are_small_where_the_solution_is_the_same(entries: list[dict[str,
     assert all(0 < entry["pixels"] < 255 for entry in entries)
 
 
-def test_a_limited_interval_costs_less_and_changes_the_picture(
-    measured: tuple[list[dict[str, float]], list[list[str]]],
-) -> None:
-    whole, limited = measured[1]
+def test_a_limited_interval_costs_less_and_changes_the_picture(measured: dict[str, Any]) -> None:
+    whole, limited = measured["intervals"]
     assert whole[:3] == ["0 to 1", "12", "0.0"]
     assert 6 < float(limited[1]) < 12 and float(limited[2]) > 0
+
+
+def test_the_solution_is_that_of_1000_ddim_steps_and_one_more_to_no_noise(
+    measured: dict[str, Any],
+) -> None:
+    at_timestep_0, without_noise = measured["ends"]
+    assert at_timestep_0 < 1e-3
+    assert at_timestep_0 < without_noise < 0.1
+
+
+def test_a_second_pass_changes_the_ring_and_nothing_else(measured: dict[str, Any]) -> None:
+    plain, default, again = measured["seams"]
+    assert [row[-1] for row in measured["seams"]] == ["0", "0", "0"]
+    assert len({row[1] for row in (plain, default, again)}) == 3
+    assert plain[2:4] == ["–", "–"] and default[3] == "–"
