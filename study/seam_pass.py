@@ -107,9 +107,9 @@ def _section(
         "A second pass over the seam",
         f"{len(cases)} paintings in the host ({setting.key}), pasted plainly, as by default, and "
         f"then sampled anew in a ring of {REACH} pixels on either side of the mask's border. Seam "
-        "and outside as above, what the ring reaches counting as pasted; below plain, below default: "
-        "share of paintings with a lower seam than that; colour: CIEDE2000 of the finished picture "
-        "in the band of 8 pixels outside the mask.",
+        "and outside as above, what the ring reaches counting as pasted; below plain, below "
+        "default: share of paintings with a lower seam than that; colour: CIEDE2000 of the "
+        "finished picture in the band of 8 pixels outside the mask.",
         ["", "seam", "below plain", "below default", "colour", "outside"],
         rows,
         {"seam-pass.png": sheet(list(results), drawn)},
