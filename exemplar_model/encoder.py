@@ -218,8 +218,15 @@ def empty_encoder(config: EncoderConfig, dtype: torch.dtype) -> ExemplarEncoder:
     return encoder
 
 
-def load_encoder(encoder: ExemplarEncoder, state_dict: Mapping[str, Tensor]) -> None:
+def load_encoder(
+    encoder: ExemplarEncoder, state_dict: Mapping[str, Tensor], assign: bool = False
+) -> None:
     """Load tensors named `clip_vision.embeddings…`, whatever the installed transformers calls them.
+
+    Args:
+        encoder: the encoder.
+        state_dict: its tensors.
+        assign: hold the tensors themselves instead of copies of them.
 
     Raises:
         RuntimeError: a tensor is missing, left over or of another shape.
@@ -229,7 +236,8 @@ def load_encoder(encoder: ExemplarEncoder, state_dict: Mapping[str, Tensor]) -> 
         {
             prefix + name.removeprefix(TOWER) if name.startswith(TOWER) else name: tensor
             for name, tensor in state_dict.items()
-        }
+        },
+        assign=assign,
     )
 
 

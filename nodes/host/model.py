@@ -32,6 +32,7 @@ from ...exemplar_model.saved import ModelIdentity, fingerprint
 from ...exemplar_model.sizes import AutoencoderConfig
 from .attention import use_fused_attention_on_cpu, use_single_token_attention
 from .files import read_weights
+from .weights import fit_as_they_are, load_as_they_are
 
 WEIGHT_DTYPES: dict[str, torch.dtype | None] = {
     "default": None,
@@ -177,10 +178,13 @@ def _build_patcher(checkpoint: Checkpoint, weight_dtype: str, disable_dynamic: b
     patcher = patcher_class(
         model, load_device=load_device, offload_device=management.unet_offload_device()
     )
-    assign = getattr(patcher, "is_dynamic", lambda: False)()
-    # the host empties the dictionary that it is given
-    _supported(model.load_model_weights, dict(checkpoint.unet), "", assign=assign)
     _require_same_keys(model.diffusion_model.state_dict(), checkpoint.unet)
+    if fit_as_they_are(model.diffusion_model, checkpoint.unet, load_device):
+        load_as_they_are(model.diffusion_model, checkpoint.unet)
+    else:
+        assign = getattr(patcher, "is_dynamic", lambda: False)()
+        # the host empties the dictionary that it is given
+        _supported(model.load_model_weights, dict(checkpoint.unet), "", assign=assign)
     return patcher
 
 
@@ -228,6 +232,8 @@ def _build_autoencoder(checkpoint: Checkpoint) -> Any:
     vae: Any = comfy.sd.VAE(sd=dict(checkpoint.autoencoder), config={"params": params})
     vae.downscale_ratio = vae.upscale_ratio = config.factor
     _require_same_keys(vae.first_stage_model.state_dict(), checkpoint.autoencoder)
+    if fit_as_they_are(vae.first_stage_model, checkpoint.autoencoder, vae.device):
+        load_as_they_are(vae.first_stage_model, checkpoint.autoencoder)
     return vae
 
 
@@ -301,6 +307,8 @@ def build_encoder(checkpoint: Checkpoint, weight_dtype: str, name: str) -> HostE
         dtype = torch.float16
     with _refusing_incomplete(name, "exemplar encoder"):
         encoder = empty_encoder(checkpoint.encoder_config, dtype)
-        load_encoder(encoder, checkpoint.encoder)
+        stored = {tensor.dtype for tensor in checkpoint.encoder.values()}
+        as_they_are = management.is_device_cpu(device) and stored == {dtype}
+        load_encoder(encoder, checkpoint.encoder, assign=as_they_are)
     identity = ModelIdentity(name, fingerprint(checkpoint.encoder))
     return HostEncoder(encoder.eval().requires_grad_(False), identity)
