@@ -116,12 +116,18 @@ class Painter:
         """
         evaluations = 0
         last: dict[str, Any] = {}
+        evaluate = model.model_options.get("model_function_wrapper", _evaluate)
 
         def counted(apply_model: Any, given: dict[str, Any]) -> Tensor:
-            nonlocal evaluations, last
-            evaluations += given["input"].shape[0]
+            nonlocal last
             last = given
-            return apply_model(given["input"], given["timestep"], **given["c"])
+
+            def count(x: Tensor, timestep: Tensor, **c: Any) -> Tensor:
+                nonlocal evaluations
+                evaluations += x.shape[0]
+                return apply_model(x, timestep, **c)
+
+            return evaluate(count, given)
 
         model = model.clone()
         model.set_model_unet_function_wrapper(counted)
@@ -148,3 +154,8 @@ class Painter:
             Case(scene, number, self.exemplars[number], self.regions[number], pictures[number])
             for number, scene in enumerate(self.scenes)
         ]
+
+
+def _evaluate(apply_model: Any, given: dict[str, Any]) -> Tensor:
+    """What the host does where no such function is set."""
+    return apply_model(given["input"], given["timestep"], **given["c"])
