@@ -253,8 +253,8 @@ def as_section(painter: Painter, results: dict[str, Result]) -> Section:
         "Detail of the exemplar",
         f"{len(SEEDS) * len(painter.exemplars)} paintings a row ({TASK.key}). Evaluations of the "
         "UNet for one picture; top-1 and top-5 as `nox -s transfer` has them; grid and colours: "
-        "mean difference to the object drawn into the hole, over a grid of colours, and of mean and "
-        "deviation, of 255; painted: cosine of the painted area's token to the exemplar's; kept: "
+        "mean difference to the object drawn into the hole, over a grid of colours, and of mean "
+        "and deviation, of 255; painted: cosine of the painted area's token to the exemplar's; kept: "
         "PSNR of the region's kept pixels before pasting, in dB.",
         ["", "evaluations", "top-1", "top-5", "grid", "colours", "painted", "kept"],
         rows,

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-def fit_as_they_are(
-    module: nn.Module, weights: Mapping[str, Tensor], device: torch.device
-) -> bool:
+def fit_as_they_are(module: nn.Module, weights: Mapping[str, Tensor], device: torch.device) -> bool:
     """Whether a module can hold tensors themselves, in place of copies in its own memory.
 
     On a CPU, where they rest as long as the model lives, and if all have the module's dtypes. On

@@ -1,1 +1,0 @@
-"""Small add-ons for the shipped model: a LoRA, a ControlNet and an upscaler."""
