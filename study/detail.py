@@ -87,12 +87,12 @@ def with_detail(painter: Painter, offer: Offer) -> Any:
         if hole is None or block not in features:
             return attention(q, k, v, heads)
         times = len(q) // len(latents)
-        added = [each.repeat(times, 1, 1) for each in features[block]]
+        added_k, added_v = (each.repeat(times, 1, 1) for each in features[block])
         inside = F.adaptive_avg_pool2d(hole, math.isqrt(q.shape[1])).flatten(2).mT > 0.5
         if offer.blend:
-            own, other = attention(q, k, v, heads), attention(q, *added, heads)
+            own, other = attention(q, k, v, heads), attention(q, added_k, added_v, heads)
             return torch.lerp(own, other, offer.strength * inside)
-        k, v = torch.cat([k, added[0]], dim=1), torch.cat([v, added[1]], dim=1)
+        k, v = torch.cat([k, added_k], dim=1), torch.cat([v, added_v], dim=1)
         bias = torch.zeros(len(q), 1, q.shape[1], k.shape[1])
         weight = torch.where(inside, math.log(offer.strength), -math.inf)
         bias[..., q.shape[1] :] = weight[:, None]
@@ -107,7 +107,7 @@ def with_detail(painter: Painter, offer: Offer) -> Any:
             return apply_model(x, sigma, **c)
         if offer.conditional:
             half = torch.tensor([float(which == 0) for which in given["cond_or_uncond"]])
-            hole *= half.repeat_interleave(len(latents))[:, None, None, None]
+            hole = hole * half.repeat_interleave(len(latents))[:, None, None, None]
         in_turn, hole = hole, None
         options = {**c["transformer_options"], "cond_or_uncond": [0]}
         own = {"c_concat": no_hole, "c_crossattn": context, "transformer_options": options}
@@ -254,8 +254,8 @@ def as_section(painter: Painter, results: dict[str, Result]) -> Section:
         f"{len(SEEDS) * len(painter.exemplars)} paintings a row ({TASK.key}). Evaluations of the "
         "UNet for one picture; top-1 and top-5 as `nox -s transfer` has them; grid and colours: "
         "mean difference to the object drawn into the hole, over a grid of colours, and of mean "
-        "and deviation, of 255; painted: cosine of the painted area's token to the exemplar's; kept: "
-        "PSNR of the region's kept pixels before pasting, in dB.",
+        "and deviation, of 255; painted: cosine of the painted area's token to the exemplar's; "
+        "kept: PSNR of the region's kept pixels before pasting, in dB.",
         ["", "evaluations", "top-1", "top-5", "grid", "colours", "painted", "kept"],
         rows,
         {"detail.png": sheet(["exemplar", *results], drawn)},
