@@ -102,18 +102,19 @@ def with_detail(painter: Painter, offer: Offer) -> Any:
         nonlocal hole
         x, sigma, c = given["input"], given["timestep"], given["c"]
         features.clear()
-        hole = 1.0 - c["c_concat"][:, 4:5]
+        marked: Tensor = 1.0 - c["c_concat"][:, 4:5]
+        hole = marked
         if not lowest <= float(sigma[0]) <= highest:
             return apply_model(x, sigma, **c)
         if offer.conditional:
             half = torch.tensor([float(which == 0) for which in given["cond_or_uncond"]])
-            hole = hole * half.repeat_interleave(len(latents))[:, None, None, None]
-        in_turn, hole = hole, None
+            marked = marked * half.repeat_interleave(len(latents))[:, None, None, None]
+        hole = None
         options = {**c["transformer_options"], "cond_or_uncond": [0]}
         own = {"c_concat": no_hole, "c_crossattn": context, "transformer_options": options}
         noised = sampling.noise_scaling(sigma[0], noise, latents)
         apply_model(noised, sigma[: len(latents)], **{**c, **own})
-        hole = in_turn
+        hole = marked
         return apply_model(x, sigma, **c)
 
     model = painter.model.clone()

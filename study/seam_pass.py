@@ -90,7 +90,7 @@ def _section(
         less = [
             f"{np.mean(np.array(seams[name]) < np.array(seams[other])):.0%}"
             for other in ("plain paste", "default")
-            if other in seams
+            if other in seams and other != name
         ]
         rows.append(
             [
