@@ -13,7 +13,7 @@ from exemplar_model.region import find_regions
 from .measure import AnonymousPeak, about, timed
 from .models import SMALL, build_model, load_host, random_components
 
-CONTEXT, FEATHER = 2.0, 8
+CONTEXT, FEATHER = 2.0, 0
 SIDES = {"full": (512, 1024, 2048, 4096, 8192), "tiny": (128, 256)}
 """Pixels of a side of the photo."""
 MASKS = {"full": 300, "tiny": 40}
@@ -48,7 +48,7 @@ class Painter:
             resolution=self.resolution,
             multiple=self.vae.spacial_compression_encode(),
             context=CONTEXT,
-            margin=FEATHER,
+            feather_pixels=FEATHER,
         )
         _, painted = self.sampling.paint(
             self.model,

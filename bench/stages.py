@@ -24,7 +24,7 @@ from exemplar_model.region import find_regions
 from .measure import AnonymousPeak, Stages, about, device, peak_resident_bytes
 from .models import LAYOUTS, RESOLUTIONS, SIZES, load_host, load_model
 
-SEED, CFG, FEATHER = 0, 5.0, 8
+SEED, CFG, FEATHER = 0, 5.0, 0
 LOAD, EXEMPLAR, ENCODE = "load", "encode exemplar", "VAE encode"
 UNET, SAMPLER, DECODE, PASTE = "UNet", "rest of sampling", "VAE decode", "crop and paste"
 NAMES = (LOAD, EXEMPLAR, ENCODE, UNET, SAMPLER, DECODE, PASTE)
@@ -94,7 +94,7 @@ def _crop(image: Tensor, mask: Tensor, vae: Any, size: str) -> tuple[Any, tuple[
         resolution=RESOLUTIONS[size],
         multiple=vae.spacial_compression_encode(),
         context=None,
-        margin=FEATHER,
+        feather_pixels=FEATHER,
     )
     return regions, regions.crop()
 

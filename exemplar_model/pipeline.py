@@ -51,7 +51,7 @@ def paint(
     algorithm: str = "plms",
     context: float | None = 2.0,
     resolution: int = 512,
-    feather: int = 8,
+    feather: int = 0,
     color: bool = True,
     callback: Callback | None = None,
 ) -> Painting:
@@ -69,7 +69,7 @@ def paint(
         context: how many times the mask fits into its region; None = whole image.
         resolution: side of a square region; others get the same area.
         feather: width in pixels of the ramp outside the mask.
-        color: match the colours of the result to its kept surroundings.
+        color: fit the colours of the result to the picture at the border of the pasted area.
         callback: progress, as in `sampler.Callback`.
 
     Raises:
@@ -81,7 +81,7 @@ def paint(
         resolution=resolution,
         multiple=components.config.factor,
         context=context,
-        margin=feather,
+        feather_pixels=feather,
         exemplars=[len(exemplars)],
     )
     crops, crop_masks = regions.crop()

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .color import match_color
 from .image import resize_image, to_rgb
 from .mask import binarize, feather, require_marked, resize_mask
+from .poisson import blend_gradients
 
 MIN_RESOLUTION = 64
+MIN_MARGIN = 8
+"""Pixels of surroundings that a region has around its mask, whatever the context."""
 SHAPE_STEP = 64
 """Sides of regions differ in steps of this: the UNet halves its latents, 8 px each, three times."""
 LONGEST_SHAPE = 2.0
@@ -71,15 +73,15 @@ class Regions:
     def paste(self, patches: Tensor, feather_pixels: int, color: bool) -> tuple[Tensor, Tensor]:
         """Paste painted regions into their pictures.
 
-        Outside the feathered masks the result equals the pictures bit for bit. Regions of one
+        Outside the masks and their ramps the result equals the pictures bit for bit. Regions of one
         picture are pasted in order: where they overlap, the later one lies on top.
 
         Args:
             patches: [N, h, w, 3] of any size. For a single region, any number of variants, each
                 pasted into a picture of its own.
-            feather_pixels: width of the ramp outside the mask, in pixels of the picture; no wider
-                than the region reaches beyond the mask.
-            color: match the colours of each patch to the kept surroundings in its region.
+            feather_pixels: width of the ramp outside the mask, in pixels of the picture; it ends
+                a pixel before the region does.
+            color: fit the colours of each patch to the picture at the border of the pasted area.
 
         Returns:
             Pictures [B, H, W, 3] and the weight with which each pixel was pasted [B, H, W].
@@ -102,13 +104,13 @@ class Regions:
             before = bounds.cut(self.images[self.picture[region]])
             patch = to_rgb(patch[None]).to(before.device)
             patch = resize_image(patch, (bounds.height, bounds.width))[0]
-            mask = bounds.cut(self.masks[region])
-            if color:
-                patch = match_color(patch, before, mask < 0.5)
             area, ramp = self._pasted_area(region, feather_pixels)
-            weight = feather(area.cut(mask), ramp)
+            patch, before = area.cut(patch), area.cut(before)
+            weight = feather(area.cut(bounds.cut(self.masks[region])), ramp)
+            if color:
+                patch = blend_gradients(patch, before, weight == 0)
             view = area.cut(bounds.cut(result[target]))
-            blended = torch.lerp(view, area.cut(patch), weight[..., None])
+            blended = torch.lerp(view, patch, weight[..., None])
             view.copy_(torch.where(weight[..., None] > 0, blended, view))
             seen = area.cut(bounds.cut(pasted[target]))
             seen.copy_(torch.maximum(seen, weight))
@@ -117,7 +119,8 @@ class Regions:
     def _pasted_area(self, region: int, feather_pixels: int) -> tuple[Bounds, int]:
         """Rectangle in the region where anything is pasted, and the width of its ramp.
 
-        The ramp ends within the region, except where the picture itself ends.
+        A pixel around all that is pasted belongs to the rectangle, and is there in the region,
+        except where the picture itself ends.
         """
         bounds = self.bounds[region]
         picture_height, picture_width = self.images.shape[1:3]
@@ -130,9 +133,11 @@ class Regions:
             (bounds.width - right, bounds.x + bounds.width < picture_width),
             (bounds.height - bottom, bounds.y + bounds.height < picture_height),
         )
-        ramp = min([feather_pixels, *(pixels for pixels, inside in room if inside)])
-        x, y = max(0, box.x - ramp), max(0, box.y - ramp)
-        width, height = min(bounds.width, right + ramp) - x, min(bounds.height, bottom + ramp) - y
+        ramp = min([feather_pixels, *(pixels - 1 for pixels, inside in room if inside)])
+        reach = ramp + 1
+        x, y = max(0, box.x - reach), max(0, box.y - reach)
+        width = min(bounds.width, right + reach) - x
+        height = min(bounds.height, bottom + reach) - y
         return Bounds(x, y, width, height), ramp
 
 
@@ -167,7 +172,7 @@ def find_regions(
     resolution: int,
     multiple: int,
     context: float | None,
-    margin: int = 8,
+    feather_pixels: int = 0,
     exemplars: Sequence[int] = (1,),
 ) -> Regions:
     """Plan what to paint.
@@ -178,7 +183,8 @@ def find_regions(
         resolution: side of the square that the model paints; other shapes get the same area.
         multiple: factor that height and width must be multiples of.
         context: how many times the mask fits into its region; None = whole picture.
-        margin: least number of pixels between mask and border of the region.
+        feather_pixels: width of the ramp that is to be pasted outside the mask; each region has
+            room for it, and reaches at least `MIN_MARGIN` pixels beyond its mask.
         exemplars: numbers of exemplars, each to be checked against the regions.
 
     Raises:
@@ -209,7 +215,8 @@ def find_regions(
         shapes = {region_shape(box, square[0]) for box in boxes}
         # one batch has one size: regions of masks of other shapes are all square, as in training
         shape = shapes.pop() if len(shapes) == 1 else square
-        bounds = [region_bounds(box, whole, context, max(1, margin), shape) for box in boxes]
+        margin = max(MIN_MARGIN, feather_pixels + 1)
+        bounds = [region_bounds(box, whole, context, margin, shape) for box in boxes]
         sizes = {
             shape if has_shape(each, shape) else paint_size(each, resolution, multiple)
             for each in bounds

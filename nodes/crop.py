@@ -53,8 +53,8 @@ class ExemplarPasteBack(ExemplarNode):
         return schema(
             node_id="ExemplarPasteBack",
             display_name="Exemplar Paste Back",
-            description="Pastes a painted region into its picture; outside the feathered mask "
-            "nothing changes.",
+            description="Pastes a painted region into its picture; outside the mask nothing "
+            "changes.",
             inputs=[
                 ExemplarRegionSocket.Input("region", tooltip="From Exemplar Crop To Mask."),
                 io.Image.Input("image", tooltip="The painted region, at any size."),

@@ -33,10 +33,11 @@ def resolution_input() -> io.Int.Input:
 def feather_input() -> io.Int.Input:
     return io.Int.Input(
         "feather",
-        default=8,
+        default=0,
         min=0,
         max=256,
-        tooltip="Pixels outside the mask over which the painted region fades into the picture.",
+        tooltip="Pixels outside the mask over which the painted region fades into the picture; "
+        "at 0 nothing changes outside the mask.",
     )
 
 
@@ -44,5 +45,6 @@ def match_color_input() -> io.Boolean.Input:
     return io.Boolean.Input(
         "match_color",
         default=True,
-        tooltip="Correct the region's colours by what its kept surroundings should look like.",
+        tooltip="Fit the painted area to the picture at its border, so that no seam shows "
+        "(gradient-domain blend).",
     )

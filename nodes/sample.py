@@ -126,7 +126,7 @@ class ExemplarInpaintSampler(ExemplarNode):
             resolution=resolution,
             multiple=vae.spacial_compression_encode(),
             context=context if region == AROUND_MASK else None,
-            margin=feather,
+            feather_pixels=feather,
             exemplars=exemplar_counts(positive, negative),
         )
         latent, painted = paint(model, positive, negative, vae, *regions.crop(), **settings)

@@ -60,7 +60,7 @@ def seams(components: Components, settings: dict[str, Any]) -> Section:
     pairs = list(zip(scenes(), clean_exemplars(), strict=True))
     for scene, pictures in track(pairs, "Painting for seams", console=console):
         cases += paint_cases(components, scene, pictures, settings)
-    return study_seams(cases)
+    return study_seams(components, cases)
 
 
 def exemplars(components: Components, settings: dict[str, Any]) -> Section:

@@ -14,6 +14,7 @@ from exemplar_model.region import Regions, find_regions
 from tiny_model.held_out import Scene, as_pixels, exemplar_picture, objects, scenes
 
 FEATHER = 8
+"""Width of the ramp that is compared with none; regions have room for it."""
 CONTEXT = 2.0
 
 
@@ -35,7 +36,12 @@ class Case:
     regions: Regions
     patch: Tensor
 
-    def paste(self, patch: Tensor, feather: int = FEATHER) -> tuple[Tensor, Tensor]:
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """Picture [H, W, 3] and weight [H, W] as *Exemplar Inpaint Sampler* gives them."""
+        pictures, pasted = self.regions.paste(self.patch[None], 0, color=True)
+        return pictures[0], pasted[0]
+
+    def paste(self, patch: Tensor, feather: int) -> tuple[Tensor, Tensor]:
         """Picture [H, W, 3] and weight [H, W] with a patch of the region pasted as it is."""
         pictures, pasted = self.regions.paste(patch[None], feather, color=False)
         return pictures[0], pasted[0]
@@ -72,7 +78,7 @@ def paint_cases(
         resolution=settings["resolution"],
         multiple=components.config.factor,
         context=CONTEXT,
-        margin=FEATHER,
+        feather_pixels=FEATHER,
     )
     N = len(exemplars)
     painting = paint(
@@ -82,7 +88,6 @@ def paint_cases(
         exemplars,
         context=CONTEXT,
         feather=FEATHER,
-        color=False,
         **settings,
     )
     return [

@@ -23,13 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from exemplar_model.image import resize_image
-from tiny_model.held_out import objects
-from tiny_model.transfer import descriptor, drawn_into
 
-from .cases import Case
+from .likeness import color_difference, grid_difference, rank_of, token_likeness
 from .painter import Painter
 from .report import Section, markdown_table, sheet, to_image, write_report
-from .robustness import painted_tokens, rank_of, tokens
 from .solver_results import Task
 
 TASK = Task("dpmpp_2m", "karras", 25, 3.5)
@@ -170,8 +167,8 @@ def measure(painter: Painter, model: Any, seeds: Sequence[int] = SEEDS) -> Resul
     paintings = [painter.paint(model, TASK, seed) for seed in seeds]
     pictures = [each.pictures for each in paintings]
     cases = [case for each in pictures for case in painter.cases(each)]
-    grid, colors = zip(*[_distances(case) for case in cases], strict=True)
-    painted, own = painted_tokens(painter.components, cases), tokens(painter.components, cases)
+    results = [case.finish()[0] for case in cases]
+    shown = list(zip(results, cases, strict=True))
     before, masks = painter.crops
     kept = (1.0 - masks)[..., None].expand_as(before)
     errors = [
@@ -180,23 +177,12 @@ def measure(painter: Painter, model: Any, seeds: Sequence[int] = SEEDS) -> Resul
     return Result(
         paintings[0].evaluations,
         pictures[0],
-        np.array([rank_of(case) for case in cases]),
-        np.array(grid),
-        np.array(colors),
-        torch.cosine_similarity(painted, own, dim=1).numpy(),
+        np.array([rank_of(*each) for each in shown]),
+        np.array([grid_difference(*each) for each in shown]),
+        np.array([color_difference(*each) for each in shown]),
+        token_likeness(painter.components, results, cases).numpy(),
         torch.cat(errors).numpy(),
     )
-
-
-def _distances(case: Case) -> tuple[float, float]:
-    """`grid` and `colors` of a painting."""
-    left, top, right, bottom = case.scene.hole
-    wanted = drawn_into(objects()[case.thing], case.scene)
-    found = case.paste(case.patch)[0].numpy()
-    grid = np.abs(descriptor(found, case.scene) - descriptor(wanted, case.scene)).mean()
-    holes = [each[top:bottom, left:right].reshape(-1, 3) for each in (found, wanted)]
-    moments = [np.stack([hole.mean(axis=0), hole.std(axis=0)]) for hole in holes]
-    return 255 * float(grid), 255 * float(np.abs(moments[0] - moments[1]).sum(axis=0).mean())
 
 
 OFFERS = {

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from .likeness import rank_of, token_likeness
 from .painter import Painter
 from .report import Section, sheet, to_image
-from .robustness import painted_tokens, rank_of, tokens
 from .solver_results import Task
 
 SETTING = Task("plms", "ddim_uniform", 50, 5.0)
@@ -43,10 +43,9 @@ def study_intervals(painter: Painter, setting: Task = SETTING) -> Section:
         whole = whole or pictures
         columns.append(pictures[0])
         cases = [case for each in pictures for case in painter.cases(each)]
-        ranks = np.array([rank_of(case) for case in cases])
-        likeness = torch.cosine_similarity(
-            painted_tokens(painter.components, cases), tokens(painter.components, cases), dim=1
-        )
+        finished = [case.finish()[0] for case in cases]
+        ranks = np.array([rank_of(*each) for each in zip(finished, cases, strict=True)])
+        likeness = token_likeness(painter.components, finished, cases)
         change = (torch.cat(pictures) - torch.cat(whole)).square().mean().sqrt()
         rows.append(
             [

@@ -87,7 +87,7 @@ class Painter:
                 resolution=resolution,
                 multiple=self.components.config.factor,
                 context=CONTEXT,
-                margin=FEATHER,
+                feather_pixels=FEATHER,
             )
             for image, mask in zip(self.images, self.masks, strict=True)
         ]

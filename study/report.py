@@ -69,6 +69,7 @@ def sheet(captions: list[str], rows: list[list[Image.Image]]) -> Image.Image:
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
     for column, caption in enumerate(captions):
+        caption = caption.replace("×", "x")  # Pillow's own font has no multiplication sign
         draw.text((column * CELL + 3, 4), caption, fill="black", font_size=11)
     for row, pictures in enumerate(rows):
         for column, each in enumerate(pictures):

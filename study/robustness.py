@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from exemplar_model.components import Components
-from exemplar_model.pipeline import encode
-from tiny_model.held_out import objects
-from tiny_model.transfer import descriptor, drawn_into, rank
 
 from .cases import Case
+from .likeness import rank_of, token_likeness, tokens
 from .measures import change_outside
 from .report import Section, sheet, to_image
 
@@ -26,13 +24,15 @@ def study_exemplars(components: Components, cases: dict[str, list[Case]]) -> Sec
         cases: paintings by kind of exemplar, the first kind being the clean one, all of the same
             objects and scenes in the same order.
     """
-    clean = tokens(components, next(iter(cases.values())))
+    first = next(iter(cases.values()))
+    clean = tokens(components, [case.exemplar for case in first])
     rows: list[list[str]] = []
     for name, paintings in cases.items():
-        ranks = [rank_of(case) for case in paintings]
-        given = tokens(components, paintings)
+        results = [case.finish()[0] for case in paintings]
+        ranks = [rank_of(*each) for each in zip(results, paintings, strict=True)]
+        given = tokens(components, [case.exemplar for case in paintings])
         likeness = torch.cosine_similarity(given, clean, dim=1)
-        painted = torch.cosine_similarity(painted_tokens(components, paintings), clean, dim=1)
+        painted = token_likeness(components, results, first)
         rows.append(
             [
                 name,
@@ -43,7 +43,6 @@ def study_exemplars(components: Components, cases: dict[str, list[Case]]) -> Sec
                 str(max(_change_outside(case) for case in paintings)),
             ]
         )
-    first = next(iter(cases.values()))
     numbers = np.linspace(0, len(first) - 1, SHOWN).round().astype(int)
     drawn = [
         [to_image(each) for case in (cases[name][n] for name in cases) for each in _pair(case)]
@@ -62,37 +61,10 @@ def study_exemplars(components: Components, cases: dict[str, list[Case]]) -> Sec
     )
 
 
-def tokens(components: Components, paintings: list[Case]) -> Tensor:
-    """[N, D], centred on the null vector."""
-    with torch.inference_mode():
-        context, null = encode(components, [case.exemplar for case in paintings])
-        return (context - null)[:, 0]
-
-
-def painted_tokens(components: Components, paintings: list[Case]) -> Tensor:
-    """[N, D], of the painted areas alone, centred on the null vector."""
-    areas: list[Tensor] = []
-    for case in paintings:
-        left, top, right, bottom = case.scene.hole
-        areas.append(case.paste(case.patch)[0][top:bottom, left:right])
-    with torch.inference_mode():
-        context, null = encode(components, areas)
-        return (context - null)[:, 0]
-
-
-def rank_of(case: Case) -> int:
-    """How many objects the painting resembles more than its own."""
-    wanted = np.stack(
-        [descriptor(drawn_into(thing, case.scene), case.scene) for thing in objects()]
-    )
-    found = descriptor(case.paste(case.patch)[0].numpy(), case.scene)
-    return rank(found, wanted, case.thing)
-
-
 def _change_outside(case: Case) -> int:
-    result, pasted = case.paste(case.patch)
+    result, pasted = case.finish()
     return change_outside(result, case.regions.images[0], pasted)
 
 
 def _pair(case: Case) -> tuple[Tensor, Tensor]:
-    return case.exemplar, case.paste(case.patch)[0]
+    return case.exemplar, case.finish()[0]

@@ -16,7 +16,7 @@ from torch import Tensor
 from exemplar_model.mask import grow_mask
 from exemplar_model.region import Regions, find_regions
 
-from .cases import CONTEXT, FEATHER, Case
+from .cases import CONTEXT, Case
 from .measures import change_outside, color_distance, seam
 from .painter import Painter
 from .report import Section, sheet, to_image
@@ -32,7 +32,7 @@ console = Console()
 def study_seam_pass(painter: Painter, setting: Task, seed: int = 0) -> Section:
     """Compare a plain paste, the default paste, and the default paste with a second pass."""
     cases = painter.cases(painter.paint(painter.model, setting, seed).pictures)
-    default = [_default_paste(case.regions, case.patch) for case in cases]
+    default = [case.finish() for case in cases]
     rings = [_ring(case.regions.masks[0]) for case in cases]
     regions = [
         find_regions(
@@ -41,7 +41,6 @@ def study_seam_pass(painter: Painter, setting: Task, seed: int = 0) -> Section:
             resolution=painter.resolution,
             multiple=painter.components.config.factor,
             context=CONTEXT,
-            margin=REACH,
         )
         for (picture, _), ring in zip(default, rings, strict=True)
     ]
@@ -53,16 +52,14 @@ def study_seam_pass(painter: Painter, setting: Task, seed: int = 0) -> Section:
         results[f"second pass, denoise {denoise:g}"] = [
             (picture, torch.maximum(before[1], pasted))
             for each, patch, before in zip(regions, again.pictures, default, strict=True)
-            for picture, pasted in [_default_paste(each, patch, REACH)]
+            for picture, pasted in [_finish(each, patch)]
         ]
     return _section(cases, results, setting)
 
 
-def _default_paste(
-    regions: Regions, patch: Tensor, feather: int = FEATHER
-) -> tuple[Tensor, Tensor]:
-    """Picture [H, W, 3] and weight [H, W], colours matched."""
-    pictures, pasted = regions.paste(patch[None], feather, color=True)
+def _finish(regions: Regions, patch: Tensor) -> tuple[Tensor, Tensor]:
+    """Picture [H, W, 3] and weight [H, W], as a second *Exemplar Inpaint Sampler* gives them."""
+    pictures, pasted = regions.paste(patch[None], 0, color=True)
     return pictures[0], pasted[0]
 
 

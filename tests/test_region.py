@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from exemplar_model.color import match_color
-from exemplar_model.image import resize_image
 from exemplar_model.region import (
     Bounds,
     Regions,
@@ -173,7 +171,9 @@ def test_nothing_changes_outside_the_pasted_area(
     image = torch.rand(1, 719, 1277, 4)
     mask = rectangle(719, 1277, box)
     before = image.clone(), mask.clone()
-    regions = find_regions(image, mask, resolution=64, multiple=8, context=context, margin=feather)
+    regions = find_regions(
+        image, mask, resolution=64, multiple=8, context=context, feather_pixels=feather
+    )
     result, weight = regions.paste(patches(regions), feather, color=True)
     assert torch.equal(image, before[0]) and torch.equal(mask, before[1])
     assert result.shape == (1, 719, 1277, 3)
@@ -302,40 +302,6 @@ def test_box_of_a_mask() -> None:
     assert mask_box(mask) == Bounds(1, 2, 5, 5)
 
 
-@settings(deadline=None)
-@given(st.floats(0.75, 1.3), st.floats(-0.1, 0.1), st.integers(0, 1000))
-def test_colour_match_undoes_a_drift(gain: float, bias: float, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(1, 8, 8, 3, generator=generator) * 0.5 + 0.25
-    original = resize_image(coarse, (96, 96))[0]
-    mask = rectangle(96, 96, (30, 60, 30, 60))
-    painted = original.clone()
-    painted[mask == 1] = torch.rand(3, generator=generator) * 0.5 + 0.25
-    drifted = painted * gain + bias
-    result = match_color(drifted, original, mask < 0.5)
-    torch.testing.assert_close(result, painted, rtol=0, atol=1e-4)
-
-
-def test_colour_match_leaves_contrast_alone_when_detail_is_lost() -> None:
-    original = torch.rand(128, 128, 3)
-    blurred = torch.nn.functional.avg_pool2d(original.permute(2, 0, 1)[None], 5, 1, 2)[0]
-    mask = rectangle(128, 128, (40, 80, 40, 80))
-    result = match_color(blurred.permute(1, 2, 0), original, mask < 0.5)
-    inner = slice(50, 70)
-    change = (result - blurred.permute(1, 2, 0))[inner, inner].abs().mean()
-    assert float(change) < 0.02
-
-
-@pytest.mark.parametrize("gradient", [0.0, 0.01, 0.03])
-def test_colour_match_keeps_the_contrast_of_an_object_on_plain_ground(gradient: float) -> None:
-    original = torch.full((128, 128, 3), 0.9) - gradient * torch.linspace(0, 1, 128)[:, None]
-    patch = original + 0.004 * torch.randn(128, 128, 3, generator=torch.Generator().manual_seed(0))
-    mask = rectangle(128, 128, (40, 80, 40, 80))
-    patch[mask == 1] = torch.tensor([0.1, 0.2, 0.5])
-    result = match_color(patch, original, mask < 0.5)
-    torch.testing.assert_close(result[60, 60], patch[60, 60], rtol=0, atol=0.01)
-
-
 def test_feather_ends_within_the_region() -> None:
     """A ramp wider than the region's margin would paste the region's border."""
     image = torch.zeros(1, 200, 200, 3)
@@ -356,9 +322,3 @@ def test_patches_are_brought_to_the_device_of_the_picture() -> None:
     regions = find_regions(image, mask, **PLAN)
     with pytest.raises(NotImplementedError, match="meta"):  # the copy itself, not a mixed device
         regions.paste(torch.rand(1, 64, 64, 3, device="meta"), 4, color=True)
-
-
-def test_colour_match_needs_surroundings() -> None:
-    patch = torch.rand(64, 64, 3)
-    kept = torch.zeros(64, 64, dtype=torch.bool)
-    assert torch.equal(match_color(patch, torch.rand(64, 64, 3), kept), patch)

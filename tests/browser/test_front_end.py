@@ -82,12 +82,7 @@ def test_the_stroke_in_the_mask_editor_is_what_gets_painted(painting: Painting) 
     after = np.array(Image.open(painting.output).convert("RGB"), dtype=int)
     changed = np.abs(after - before).max(axis=-1)
     assert changed[mask].mean() > 10
-    rows, columns = np.nonzero(mask)
-    margin = 16  # twice the feather
-    changed[
-        rows.min() - margin : rows.max() + margin, columns.min() - margin : columns.max() + margin
-    ] = 0
-    assert changed.max() == 0
+    assert changed[~mask].max() == 0
 
 
 def test_a_saved_workflow_loads_as_the_same_graph(

@@ -22,8 +22,8 @@ MODEL = PACK / "models" / "exemplar-tiny.safetensors"
 STEPS = 4
 WHOLE_PICTURE = {"stock-graph"}
 """Workflows that paste nothing back: the whole picture passes through the autoencoder."""
-MARGIN = 35
-"""Pixels around the mask that a workflow may change: the mask grown by 8, and 8 of feathering."""
+MARGIN = 19
+"""Side of the square around each pixel of the mask that a workflow may change: it grows by 8."""
 WRITES_FOR = {"saved-exemplar": "mix-exemplars"}
 """Which workflow writes the file that another loads."""
 

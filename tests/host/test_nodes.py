@@ -55,7 +55,7 @@ SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
             "region": "around mask",
             "context": 2.0,
             "resolution": 512,
-            "feather": 8,
+            "feather": 0,
             "match_color": True,
         },
         ["IMAGE", "LATENT", "MASK", "IMAGE"],
@@ -65,7 +65,7 @@ SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["IMAGE", "MASK", "EXEMPLAR_REGION"],
     ),
     "ExemplarPasteBack": (
-        {"region": ..., "image": ..., "feather": 8, "match_color": True},
+        {"region": ..., "image": ..., "feather": 0, "match_color": True},
         ["IMAGE", "MASK"],
     ),
     "ExemplarReferenceSampler": (

@@ -30,7 +30,7 @@ def separate_run(
     sampled = graph.reference(loader, masked, [latent, 0], steps=STEPS, seed=SEED)
     decoded = graph.add("VAEDecode", samples=[sampled, 0], vae=[loader, 2])
     paste = graph.add(
-        "ExemplarPasteBack", region=[crop, 2], image=[decoded, 0], feather=8, match_color=True
+        "ExemplarPasteBack", region=[crop, 2], image=[decoded, 0], feather=0, match_color=True
     )
     return graph.save_image([paste, 0]), graph.save_mask([paste, 1])
 

@@ -61,7 +61,7 @@ class Graph:
             "region": "around mask",
             "context": 2.0,
             "resolution": 64,
-            "feather": 8,
+            "feather": 0,
             "match_color": True,
         }
         links = {"model": [loader, 0], "positive": [encode, 0], "negative": [encode, 1]}

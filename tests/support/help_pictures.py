@@ -53,7 +53,7 @@ def pages(graph: Graph) -> dict[str, Panels]:
     latent = graph.ksampler(loader, conditioned, [conditioned, 2], steps=10)
     repainted = [graph.add("VAEDecode", samples=[latent, 0], vae=[loader, 2]), 0]
     paste = graph.add(
-        "ExemplarPasteBack", region=[region, 2], image=repainted, feather=8, match_color=True
+        "ExemplarPasteBack", region=[region, 2], image=repainted, feather=0, match_color=True
     )
 
     eyes = graph.masks(["eyes"])
