@@ -57,8 +57,8 @@ def continue_harmonically(values: Tensor, known: Tensor) -> Tensor:
     """
     hole = (~known)[None].to(values)
     # channels one by one: large regions take a third of the memory
-    filled = torch.cat([_fill(each * known, hole) for each in values.split(1)])
-    return torch.where(known, values, filled)
+    filled = [_fill(values[c : c + 1] * known, hole) for c in range(len(values))]
+    return torch.where(known, values, torch.cat(filled))
 
 
 def _fill(values: Tensor, hole: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def _solve(laplacian: Tensor, hole: Tensor) -> Tensor:
     free = hole.flatten() == 1
     equations = _laplacian(cells).flatten(1)[free][:, free]
     field = torch.zeros_like(laplacian).flatten(1)
-    field[:, free] = torch.linalg.solve(equations, laplacian.flatten(1)[:, free].mT).mT
+    field[:, free] = laplacian.flatten(1)[:, free] @ equations.inverse()  # which is symmetric
     return field.reshape(laplacian.shape)
 
 
