@@ -105,12 +105,13 @@ class Regions:
             patch = to_rgb(patch[None]).to(before.device)
             patch = resize_image(patch, (bounds.height, bounds.width))[0]
             area, ramp = self._pasted_area(region, feather_pixels)
-            patch, before = area.cut(patch), area.cut(before)
             weight = feather(area.cut(bounds.cut(self.masks[region])), ramp)
             if color:
-                patch = blend_gradients(patch, before, weight == 0)
+                kept = torch.ones(before.shape[:2], dtype=torch.bool, device=before.device)
+                area.cut(kept).copy_(weight == 0)
+                patch = blend_gradients(patch, before, kept)
             view = area.cut(bounds.cut(result[target]))
-            blended = torch.lerp(view, patch, weight[..., None])
+            blended = torch.lerp(view, area.cut(patch), weight[..., None])
             view.copy_(torch.where(weight[..., None] > 0, blended, view))
             seen = area.cut(bounds.cut(pasted[target]))
             seen.copy_(torch.maximum(seen, weight))

@@ -16,7 +16,7 @@ from .treatments import TREATMENTS
 
 OPTIONS = [(name, feather) for feather in (0, FEATHER) for name in TREATMENTS]
 UNTREATED = ("no match", 0)
-DEFAULT = ("gradient domain", 0)
+DEFAULT = ("screened Poisson", 0)
 """What *Exemplar Inpaint Sampler* does unless told otherwise."""
 SHOWN = 8
 

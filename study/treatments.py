@@ -12,7 +12,7 @@ import torch
 from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor
 
-from exemplar_model.poisson import blend_gradients
+from exemplar_model.poisson import blend_gradients, continue_inwards
 
 Treatment = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -42,9 +42,18 @@ def lab_transfer(patch: Tensor, before: Tensor, kept: Tensor) -> Tensor:
     return torch.from_numpy(lab2rgb(moved.numpy())).float().clamp(0.0, 1.0)
 
 
+def poisson(patch: Tensor, before: Tensor, kept: Tensor) -> Tensor:
+    """Pérez et al., Poisson Image Editing, 2003: gradients of the patch, border of the picture."""
+    if not bool(kept.any()):
+        return patch
+    correction = continue_inwards((before - patch).permute(2, 0, 1), kept)
+    return (patch + correction.permute(1, 2, 0)).clamp(0.0, 1.0)
+
+
 TREATMENTS: dict[str, Treatment] = {
     "no match": none,
     "mean and deviation": mean_std,
     "Lab transfer": lab_transfer,
-    "gradient domain": blend_gradients,
+    "Poisson": poisson,
+    "screened Poisson": blend_gradients,
 }

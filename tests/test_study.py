@@ -130,13 +130,13 @@ def test_study_and_report(tmp_path):
     assert float(feathered[2]) < float(untreated[2])
     assert untreated[3] == "0%" and feathered[3] == "100%"  # never, and always, a lesser seam
     assert [row[:2] for row in seams.rows if "default" in row[0]] == [
-        ["gradient domain (default)", "0 px"]
+        ["screened Poisson (default)", "0 px"]
     ]
     transfer = study_exemplars(components, {"clean": cases, "same": cases})
     assert transfer.rows[0][1:] == transfer.rows[1][1:]
     assert transfer.rows[0][3] == "1.00" and transfer.rows[0][-1] == "0"
     report = write_report(tmp_path, [seams, transfer], settings).read_text()
-    assert "gradient domain" in report and 'src="seams.png"' in report
+    assert "screened Poisson" in report and 'src="seams.png"' in report
     assert (tmp_path / "exemplars.png").is_file() and (tmp_path / "seams.png").is_file()
     assert "| same |" in (tmp_path / "tables.md").read_text()
 

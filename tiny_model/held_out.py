@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,13 @@ def choose(held_out: Path) -> None:
         crop.save(FOLDER / "scenes" / f"{number}-x{x}-y{y}-s{extent}.png", optimize=True)
 
 
+@cache
 def objects() -> list[Image.Image]:
     """The objects, RGBA."""
     return [Image.open(file).convert("RGBA") for file in sorted((FOLDER / "objects").iterdir())]
 
 
+@cache
 def scenes() -> list[Scene]:
     """The scenes; the hole is in the file's name."""
     found: list[Scene] = []
