@@ -131,6 +131,15 @@ def solvers(session: nox.Session) -> None:
 
 
 @nox.session
+def addons(session: nox.Session) -> None:
+    """Train a small LoRA and ControlNet for the shipped model and see them act; half an hour."""
+    host = find_host(session)
+    python = environment(session, host)
+    command = [python, "-m", "study.addons", "--comfyui", str(host), *session.posargs]
+    session.run(*command, external=True)
+
+
+@nox.session
 def help_pictures(session: nox.Session) -> None:
     """Make the pictures of the help pages anew, with the shipped model in a real host."""
     host = find_host(session)

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..exemplar_model.checkpoint import read_checkpoint
 from .host.files import file_stamp, model_names, model_path, read_weights
 from .host.model import WEIGHT_DTYPES, build_autoencoder, build_encoder, build_model
+from .host.preview import fit_preview
 from .node import ExemplarEncoderSocket, ExemplarNode, schema
 
 
@@ -55,8 +56,8 @@ class LoadExemplarModel(ExemplarNode):
         cls.require_choices(weight_dtype=weight_dtype)
         path = model_path(model_name)
         checkpoint = read_checkpoint(path, read_weights)
-        return io.NodeOutput(
-            build_model(checkpoint, weight_dtype, path),
-            build_encoder(checkpoint, weight_dtype, model_name),
-            build_autoencoder(checkpoint, model_name),
-        )
+        model = build_model(checkpoint, weight_dtype, path)
+        encoder = build_encoder(checkpoint, weight_dtype, model_name)
+        vae = build_autoencoder(checkpoint, model_name)
+        fit_preview(model, vae, checkpoint)
+        return io.NodeOutput(model, encoder, vae)

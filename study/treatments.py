@@ -52,7 +52,7 @@ def poisson(patch: Tensor, before: Tensor, kept: Tensor) -> Tensor:
 
 TREATMENTS: dict[str, Treatment] = {
     "no match": none,
-    "mean and deviation": mean_std,
+    "mean, deviation": mean_std,
     "Lab transfer": lab_transfer,
     "Poisson": poisson,
     "screened Poisson": blend_gradients,
