@@ -45,6 +45,6 @@ def match_color_input() -> io.Boolean.Input:
     return io.Boolean.Input(
         "match_color",
         default=True,
-        tooltip="Fit the painted area to the picture at its border, so that no seam shows "
+        tooltip="Fit the painted area to the picture at its border, against seams "
         "(gradient-domain blend).",
     )
