@@ -63,18 +63,18 @@ def write_report(folder: Path, sections: list[Section], settings: dict[str, Any]
     return target
 
 
-def sheet(captions: list[str], rows: list[list[Image.Image]]) -> Image.Image:
-    """Pictures in rows under captions, each in a cell of 128 pixels."""
-    size = (len(captions) * CELL, len(rows) * CELL + CAPTION)
+def sheet(captions: list[str], rows: list[list[Image.Image]], cell: int = CELL) -> Image.Image:
+    """Pictures in rows under captions, each in a square cell of so many pixels."""
+    size = (len(captions) * cell, len(rows) * cell + CAPTION)
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
     for column, caption in enumerate(captions):
         caption = caption.replace("×", "x")  # Pillow's own font has no multiplication sign
-        draw.text((column * CELL + 3, 4), caption, fill="black", font_size=11)
+        draw.text((column * cell + 3, 4), caption, fill="black", font_size=11)
     for row, pictures in enumerate(rows):
         for column, each in enumerate(pictures):
-            cell = each.resize((CELL, CELL))
-            picture.paste(cell, (column * CELL, CAPTION + row * CELL))
+            place = (column * cell, CAPTION + row * cell)
+            picture.paste(each.resize((cell, cell)), place)
     return picture
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import track
 
@@ -124,13 +124,14 @@ def study_upscaler(host: Host) -> Section:
         for name, each in (("enlarged plainly", enlarged), ("by the upscaler", behind))
     ]
     captions = ["region, plain", "region, upscaler", "pasted, plain", "pasted, upscaler"]
+    pasted = [ImageOps.fit(each, behind.size) for each in (plain, with_upscaler)]
     return Section(
         "Upscaler: sharper and larger",
         f"The painted region, {before.width}x{before.height}, enlarged. Sharpness: mean difference "
         "in light between neighbouring pixels, of 255.",
         ["", "size", "sharpness"],
         rows,
-        {"upscaler.png": sheet(captions, [[enlarged, behind, plain, with_upscaler]])},
+        {"upscaler.png": sheet(captions, [[enlarged, behind, *pasted]], cell=behind.width)},
     )
 
 

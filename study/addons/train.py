@@ -30,7 +30,7 @@ from .samples import AddonSamples, encode_samples
 SAMPLES = 3000
 RANK = 8
 LORA = {"steps": 500, "learning_rate": 2e-3}
-CONTROLNET = {"steps": 700, "learning_rate": 1e-3}
+CONTROLNET = {"steps": 500, "learning_rate": 1e-3}
 CPU = torch.device("cpu")
 
 
