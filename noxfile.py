@@ -132,7 +132,7 @@ def solvers(session: nox.Session) -> None:
 
 @nox.session
 def addons(session: nox.Session) -> None:
-    """Train a small LoRA and ControlNet for the shipped model and see them act; half an hour."""
+    """Train a small LoRA and ControlNet for the shipped model and see them act; up to an hour."""
     host = find_host(session)
     python = environment(session, host)
     command = [python, "-m", "study.addons", "--comfyui", str(host), *session.posargs]
