@@ -18,7 +18,7 @@ REACH = 1 / 16
 SAMPLES_PER_SIDE = 256
 """Of the grid on which the drift of colours is read."""
 CYCLES = 3
-"""V-cycles on each level; the residual falls to about a third in each."""
+"""V-cycles on each level; the error falls to about a third in each."""
 SWEEPS = 3
 DAMPING = 0.8
 """Of Jacobi sweeps; 4/5 damps the high frequencies of the five-point stencil most."""
@@ -62,8 +62,8 @@ def continue_inwards(values: Tensor, known: Tensor, screen: float = 0.0) -> Tens
     """Continue known values into the unknown area by the screened Laplace equation, Δu = s · u.
 
     Five-point stencil; the slope across the border of the grid is zero. Solved by multigrid, from
-    a start that is the solution on the grid of half the side. Noise is continued within 0.3 % of
-    its range of the exact solution in most cases, within 3 % where hardly anything is known.
+    a start that is the solution on the grid of half the side. Noise in 300 random masks came within
+    1 % of its range of the exact solution in nine of ten, within 3 % in all.
 
     Args:
         values: [C, H, W].
@@ -89,7 +89,9 @@ def continue_inwards(values: Tensor, known: Tensor, screen: float = 0.0) -> Tens
 
 def _fill(values: Tensor, hole: Tensor, screen: float) -> Tensor:
     """Fill `values` [C, H, W], which are 0 in the hole [1, H, W], 1 = unknown."""
-    if max(hole.shape) > SMALLEST and bool(hole.any()):
+    if not bool(hole.any()):
+        return values
+    if max(hole.shape) > SMALLEST:
         share = _halve(1.0 - hole)
         means = _halve(values) / share.clamp(min=1e-6)
         values = values + hole * _double(_fill(means, (share == 0).to(values), 4 * screen), hole)

@@ -120,8 +120,7 @@ class Regions:
     def _pasted_area(self, region: int, feather_pixels: int) -> tuple[Bounds, int]:
         """Rectangle in the region where anything is pasted, and the width of its ramp.
 
-        A pixel around all that is pasted belongs to the rectangle, and is there in the region,
-        except where the picture itself ends.
+        The region has a kept pixel beyond the ramp, except where the picture itself ends.
         """
         bounds = self.bounds[region]
         picture_height, picture_width = self.images.shape[1:3]
@@ -135,10 +134,8 @@ class Regions:
             (bounds.height - bottom, bounds.y + bounds.height < picture_height),
         )
         ramp = min([feather_pixels, *(pixels - 1 for pixels, inside in room if inside)])
-        reach = ramp + 1
-        x, y = max(0, box.x - reach), max(0, box.y - reach)
-        width = min(bounds.width, right + reach) - x
-        height = min(bounds.height, bottom + reach) - y
+        x, y = max(0, box.x - ramp), max(0, box.y - ramp)
+        width, height = min(bounds.width, right + ramp) - x, min(bounds.height, bottom + ramp) - y
         return Bounds(x, y, width, height), ramp
 
 

@@ -38,13 +38,18 @@ class Case:
 
     def finish(self) -> tuple[Tensor, Tensor]:
         """Picture [H, W, 3] and weight [H, W] as *Exemplar Inpaint Sampler* gives them."""
-        pictures, pasted = self.regions.paste(self.patch[None], 0, color=True)
-        return pictures[0], pasted[0]
+        return default_paste(self.regions, self.patch)
 
     def paste(self, patch: Tensor, feather: int) -> tuple[Tensor, Tensor]:
         """Picture [H, W, 3] and weight [H, W] with a patch of the region pasted as it is."""
         pictures, pasted = self.regions.paste(patch[None], feather, color=False)
         return pictures[0], pasted[0]
+
+
+def default_paste(regions: Regions, patch: Tensor) -> tuple[Tensor, Tensor]:
+    """A patch of the only region in its picture [H, W, 3], and its weight [H, W]."""
+    pictures, pasted = regions.paste(patch[None], 0, color=True)
+    return pictures[0], pasted[0]
 
 
 def clean_exemplars() -> list[list[Tensor]]:

@@ -14,9 +14,9 @@ from rich.progress import track
 from torch import Tensor
 
 from exemplar_model.mask import grow_mask
-from exemplar_model.region import Regions, find_regions
+from exemplar_model.region import find_regions
 
-from .cases import CONTEXT, Case
+from .cases import CONTEXT, Case, default_paste
 from .measures import change_outside, color_distance, seam
 from .painter import Painter
 from .report import Section, sheet, to_image
@@ -52,15 +52,9 @@ def study_seam_pass(painter: Painter, setting: Task, seed: int = 0) -> Section:
         results[f"second pass, denoise {denoise:g}"] = [
             (picture, torch.maximum(before[1], pasted))
             for each, patch, before in zip(regions, again.pictures, default, strict=True)
-            for picture, pasted in [_finish(each, patch)]
+            for picture, pasted in [default_paste(each, patch)]
         ]
     return _section(cases, results, setting)
-
-
-def _finish(regions: Regions, patch: Tensor) -> tuple[Tensor, Tensor]:
-    """Picture [H, W, 3] and weight [H, W], as a second *Exemplar Inpaint Sampler* gives them."""
-    pictures, pasted = regions.paste(patch[None], 0, color=True)
-    return pictures[0], pasted[0]
 
 
 def _ring(mask: Tensor) -> Tensor:

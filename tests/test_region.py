@@ -302,6 +302,16 @@ def test_box_of_a_mask() -> None:
     assert mask_box(mask) == Bounds(1, 2, 5, 5)
 
 
+@pytest.mark.parametrize(("feather", "room"), [(0, 8), (7, 8), (30, 31)])
+def test_a_region_has_room_for_the_ramp_and_a_kept_pixel_beyond(feather: int, room: int) -> None:
+    mask = rectangle(400, 400, (150, 250, 150, 250))
+    plan = {"resolution": 64, "multiple": 8, "context": 1.0}
+    regions = find_regions(torch.rand(1, 400, 400, 3), mask, **plan, feather_pixels=feather)
+    assert regions.bounds[0] == Bounds(150 - room, 150 - room, 100 + 2 * room, 100 + 2 * room)
+    _, weight = regions.paste(patches(regions), feather, color=True)
+    assert weight[0].any(dim=0).sum() > 100 + 2 * feather - 4
+
+
 def test_feather_ends_within_the_region() -> None:
     """A ramp wider than the region's margin would paste the region's border."""
     image = torch.zeros(1, 200, 200, 3)

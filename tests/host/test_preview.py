@@ -9,21 +9,21 @@ from demo.headless import PACK
 MODEL = PACK / "models" / "exemplar-tiny.safetensors"
 PREVIEW = """
 import json, torch
+import comfy.latent_formats
 import latent_preview
 from PIL import Image
 import numpy as np
-from pack.exemplar_model.checkpoint import read_checkpoint
-from pack.nodes.host import files, model, preview
+from pack.nodes import load
+from pack.nodes.host import files
 from tiny_model.held_out import scenes
 
 torch.set_grad_enabled(False)
 latent_preview.args.preview_method = latent_preview.LatentPreviewMethod.Latent2RGB
-checkpoint = read_checkpoint(path, files.read_weights)
-denoiser = model.build_model(checkpoint, "fp32", path)
-vae = model.build_autoencoder(checkpoint, "x")
-latent_format = denoiser.model.latent_format
+files.register_model_folder(path.parent)
+loaded = load.LoadExemplarModel.execute(path.name, "fp32").result
+latent_format, vae = loaded[0].model.latent_format, loaded[2]
 
-def closeness():
+def closeness(latent_format):
     previewer = latent_preview.get_previewer(torch.device("cpu"), latent_format)
     found = []
     for scene in scenes():
@@ -34,9 +34,7 @@ def closeness():
         found.append(float(np.abs(np.asarray(shown, np.float32) - wanted).mean()))
     return sum(found) / len(found)
 
-before = closeness()
-preview.fit_preview(denoiser, vae, checkpoint)
-print(json.dumps([before, closeness()]))
+print(json.dumps([closeness(comfy.latent_formats.SD15()), closeness(latent_format)]))
 """
 FULL_SIZE = """
 import json
@@ -60,8 +58,8 @@ print(json.dumps(len(autoencoder)))
 
 def test_previews_of_the_shipped_model_have_its_colours() -> None:
     """Found on the basic workflow, whose previews were green."""
-    before, after = run_in_host_process(PREVIEW, MODEL)
-    assert after < 20 < 60 < before  # mean difference, of 255
+    of_stable_diffusion, fitted = run_in_host_process(PREVIEW, MODEL)
+    assert fitted < 20 < 60 < of_stable_diffusion  # mean difference, of 255
 
 
 def test_stable_diffusions_autoencoder_keeps_the_hosts_factors() -> None:
