@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checkpoint import AUTOENCODER_PREFIX
-from ..components import new_autoencoder
 from ..config import LATENT_CHANNELS, LATENT_SCALE
 from ..key_maps import autoencoder_from_diffusers
 from .config import ConfigError, TrainConfig
 from .dataset import Sample, Samples
+from .parts import starting_components
 from .stage import Scalars, Stage, fixed_batches, grid
 
 SCALES = (1, 2, 4, 8)
@@ -54,12 +54,38 @@ class Reconstruction(nn.Module):
         super().__init__()
         self.autoencoder = autoencoder
 
-    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [B, 3, H, W] in [-1, 1] → reconstruction; mean, log-variance [B, 4, h, w]."""
-        mean, logvar = encode_moments(self.autoencoder, image).chunk(2, dim=1)
-        latent = mean + noise * torch.exp(0.5 * logvar)
+    def forward(
+        self, image: Tensor, noise: Tensor, keep_mask: Tensor, holed: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Reconstruct pictures, some of them as they come out of sampling.
+
+        Args:
+            image: [B, 3, H, W] in [-1, 1].
+            noise: [B, 4, h, w], of the posterior.
+            keep_mask: [B, 1, H, W] in [0, 1], 1 = keep.
+            holed: [B] bool; these are decoded from latents of the picture with its hole around
+                the hole, and of the whole picture in it.
+
+        Returns:
+            Reconstruction [B, 3, H, W]; mean and log-variance [B, 4, h, w]; mean of the picture
+            with its hole less that of the whole one, where cells are kept: [B, 4, h, w].
+        """
+        both = torch.cat([image, image * keep_mask])
+        moments, holed_moments = encode_moments(self.autoencoder, both).chunk(2)
+        kept = whole_cells(keep_mask, moments.shape[-1])
+        mean, logvar = moments.chunk(2, dim=1)
+        difference = (holed_moments - moments) * kept
+        around = moments + difference * holed[:, None, None, None]
+        around_mean, around_logvar = around.chunk(2, dim=1)
+        latent = around_mean + noise * torch.exp(0.5 * around_logvar)
         decoder: Any = self.autoencoder
-        return decoder.decode(latent, return_dict=False)[0], mean, logvar
+        output = decoder.decode(latent, return_dict=False)[0]
+        return output, mean, logvar, difference.chunk(2, dim=1)[0]
+
+
+def whole_cells(keep_mask: Tensor, side: int) -> Tensor:
+    """Latent cells with kept pixels alone: [B, 1, H, W] → [B, 1, side, side] of 0 and 1."""
+    return (-F.adaptive_max_pool2d(-keep_mask, side) >= 1.0).to(keep_mask)
 
 
 def encode_moments(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
@@ -73,60 +99,78 @@ class AutoencoderStage(Stage):
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
-        self.autoencoder = new_autoencoder(config.model)
+        self.autoencoder = starting_components(config).autoencoder
+        self.fresh = config.init.autoencoder is None and config.init.model is None
         self.norms: list[Any] = [
             module for module in self.autoencoder.modules() if isinstance(module, nn.GroupNorm)
         ]
         for norm in self.norms:
             norm.__class__ = FadingNorm  # same parameters, same names
-        quant_conv: Any = self.autoencoder.quant_conv
-        nn.init.constant_(quant_conv.bias[LATENT_CHANNELS:], FIRST_LOGVAR)
+        if self.fresh:
+            quant_conv: Any = self.autoencoder.quant_conv
+            nn.init.constant_(quant_conv.bias[LATENT_CHANNELS:], FIRST_LOGVAR)
         # convolutions on small pictures: an eighth faster on a CPU, and what GPUs prefer too
         module: Any = Reconstruction(self.autoencoder)
         self.module = module.to(device, memory_format=torch.channels_last)
 
     def begin(self, step: int) -> None:
-        """Set how much is normalised."""
+        """Set how much is normalised; trained weights were trained with all of it."""
+        if not self.fresh:
+            return
         first, last = (share * self.config.steps for share in FADE)
         for norm in self.norms:
             norm.share = min(1.0, max(0.0, (step - first) / (last - first)))
 
     def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
-        """L1 at several scales and squared error of the reconstruction, and the KL divergence."""
+        """L1 at several scales and squared error of the reconstruction, and two penalties.
+
+        These are the KL divergence, and how far a hole moves the latents around it, as a share of
+        their variance.
+        """
+        image = batch["image"]
         holed = batch["coin"] < self.config.masked_share
-        image = torch.where(
-            holed[:, None, None, None], batch["image"] * batch["keep_mask"], batch["image"]
+        output, mean, logvar, moved = module(
+            image, batch["posterior_noise"], batch["keep_mask"], holed
         )
-        output, mean, logvar = module(image, batch["posterior_noise"])
-        output = output.float()
-        difference = output - image
+        difference = output.float() - image
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
+        shift = moved.square().mean() / mean.detach().var()
         squared = difference.square().mean()
         absolute = [F.avg_pool2d(difference, side).abs().mean() for side in SCALES]
-        return torch.stack(absolute).sum() + squared + self.config.kl_weight * kl, {
+        loss = torch.stack(absolute).sum() + squared
+        return loss + self.config.kl_weight * kl + self.config.shift_weight * shift, {
             "psnr": _psnr(squared.detach()),
             "kl": kl.detach(),
+            "shift": shift.detach(),
         }
 
     @torch.no_grad()
     def validate(self, module: Any, batches: Iterable[Sample]) -> dict[str, float]:
-        """PSNR of held-out pictures, decoded from the mode."""
-        errors = [
-            (self._reconstruct(batch["image"]) - batch["image"]).square().mean()
-            for batch in batches
-        ]
-        return {"psnr": float(_psnr(torch.stack(errors).mean()))}
+        """Of held-out pictures, decoded from the mode: PSNR, and PSNR with holed surroundings."""
+        errors: dict[str, list[Tensor]] = {"psnr": [], "holed_psnr": []}
+        for batch in batches:
+            for name, holed in (("psnr", False), ("holed_psnr", True)):
+                difference = self._reconstruct(batch, holed) - batch["image"]
+                errors[name].append(difference.square().mean())
+        return {name: float(_psnr(torch.stack(each).mean())) for name, each in errors.items()}
 
     @torch.no_grad()
     def sheet(self, batch: Sample) -> Tensor:
-        """Rows of picture and reconstruction, then with the hole."""
-        pictures = (batch["image"], batch["image"] * batch["keep_mask"])
-        columns = [tensor for each in pictures for tensor in (each, self._reconstruct(each))]
-        return grid([[column[i] / 2 + 0.5 for column in columns] for i in range(len(columns[0]))])
+        """Rows of picture, hole, and reconstructions without it and with it."""
+        image = batch["image"]
+        columns = [
+            image,
+            image * batch["keep_mask"],
+            self._reconstruct(batch, holed=False),
+            self._reconstruct(batch, holed=True),
+        ]
+        return grid([[column[i] / 2 + 0.5 for column in columns] for i in range(len(image))])
 
-    def _reconstruct(self, image: Tensor) -> Tensor:
+    def _reconstruct(self, batch: Sample, holed: bool) -> Tensor:
+        image = batch["image"]
         noise = torch.zeros((), device=image.device)
-        return self.module(image, noise)[0].clamp(-1.0, 1.0)
+        every = torch.full((len(image),), holed, device=image.device)
+        return self.module(image, noise, batch["keep_mask"], every)[0].clamp(-1.0, 1.0)
 
     @torch.no_grad()
     def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:

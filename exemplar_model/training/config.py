@@ -212,8 +212,10 @@ class TrainConfig(Section):
     """Clamp of the signal-to-noise weight (Hang et al. 2023); none in the paper."""
     hole_weight: float = Field(default=1.0, ge=1)
     """Weight of the loss inside the hole; 1 in the paper."""
-    masked_share: float = Field(default=0.25, ge=0, le=1)
-    """Autoencoder stage: share of samples that it sees with their hole."""
+    masked_share: float = Field(default=0.5, ge=0, le=1)
+    """Autoencoder stage: share of samples decoded with the latents of their holed surroundings."""
+    shift_weight: float = Field(default=3.0, ge=0)
+    """Autoencoder stage: weight of how far a hole moves the latents around it."""
     kl_weight: float = Field(default=1e-4, ge=0)
     """Autoencoder stage: weight of the mean KL divergence of a latent value."""
 

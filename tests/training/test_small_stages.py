@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from exemplar_model.components import load_original, new_autoencoder
 from exemplar_model.encoder import ExemplarEncoder
@@ -11,6 +12,7 @@ from exemplar_model.training.autoencoder import (
     Reconstruction,
     encode_moments,
     normalised,
+    whole_cells,
 )
 from exemplar_model.training.parts import read_tower, starting_components
 from exemplar_model.training.sources import open_dataset
@@ -62,6 +64,13 @@ def autoencoder(tmp_path):
     return autoencoder
 
 
+def reconstruct(autoencoder, images, noise):
+    """Without holes."""
+    keep_mask = torch.ones_like(images[:, :1])
+    nowhere = torch.zeros(len(images), dtype=torch.bool)
+    return Reconstruction(autoencoder)(images, noise, keep_mask, nowhere)[0]
+
+
 def latent_means(autoencoder, images):
     with torch.no_grad():
         return encode_moments(autoencoder, images).chunk(2, dim=1)[0]
@@ -88,68 +97,109 @@ def test_normalising_changes_no_reconstruction(tmp_path, autoencoder):
     other.load_state_dict(normalised(autoencoder.state_dict(), mean, std))
     with torch.no_grad():
         for noise in torch.stack([torch.zeros(4, 4, 16, 16), torch.randn(4, 4, 16, 16)]).double():
-            before = Reconstruction(autoencoder)(images, noise)[0]
-            after = Reconstruction(other)(images, noise)[0]
+            before = reconstruct(autoencoder, images, noise)
+            after = reconstruct(other, images, noise)
             torch.testing.assert_close(after, before, atol=1e-8, rtol=1e-8)
 
 
-def test_reconstruction_samples_the_posterior_with_the_given_noise(tmp_path, autoencoder):
-    images = small_batch(autoencoder_config(tmp_path))["image"]
+def test_reconstruction_samples_the_posterior_around_and_in_the_hole(tmp_path, autoencoder):
+    batch = small_batch(autoencoder_config(tmp_path))
+    images, keep_mask = batch["image"], batch["keep_mask"]
     noise = torch.randn(4, 4, 16, 16)
+    holed = torch.tensor([True, False, True, False])
     with torch.no_grad():
-        output, mean, logvar = Reconstruction(autoencoder)(images, noise)
+        output, mean, logvar, moved = Reconstruction(autoencoder)(images, noise, keep_mask, holed)
         moments = autoencoder.quant_conv(autoencoder.encoder(images))
+        around = autoencoder.quant_conv(autoencoder.encoder(images * keep_mask))
         torch.testing.assert_close(mean, moments[:, :4])
         torch.testing.assert_close(logvar, moments[:, 4:].clamp(-30, 20))
-        latent = moments[:, :4] + noise * moments[:, 4:].exp().sqrt()
+        kept = whole_cells(keep_mask, 16)
+        torch.testing.assert_close(moved, kept * (around - moments)[:, :4], atol=1e-4, rtol=1e-4)
+        seen = torch.where((kept * holed[:, None, None, None]).bool(), around, moments)
+        latent = seen[:, :4] + noise * seen[:, 4:].exp().sqrt()
         wanted = autoencoder.decoder(autoencoder.post_quant_conv(latent))
+    assert 0 < kept.mean() < 1
+    assert moved.abs().max() > 1e-3
     torch.testing.assert_close(output, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_cell_is_kept_when_all_its_pixels_are():
+    keep_mask = torch.ones(2, 1, 8, 8)
+    keep_mask[0, 0, 3, 4] = 0.9
+    wanted = torch.ones(2, 1, 4, 4)
+    wanted[0, 0, 1, 2] = 0
+    assert torch.equal(whole_cells(keep_mask, 4), wanted)
 
 
 class Answer(torch.nn.Module):
     """Answers with a given reconstruction and records what it was shown."""
 
-    def __init__(self, output, mean, logvar):
+    def __init__(self, output, mean, logvar, moved=0.0):
         super().__init__()
-        self.answer = (output, mean, logvar)
+        self.answer = (output, mean, logvar, torch.full_like(mean, moved))
 
-    def forward(self, image, noise):
-        self.image, self.noise = image, noise
+    def forward(self, *shown):
+        self.shown = shown
         return self.answer
 
 
-def test_some_samples_are_seen_with_their_hole(tmp_path):
+def test_some_samples_are_decoded_with_the_surroundings_of_their_hole(tmp_path):
     stage = AutoencoderStage(autoencoder_config(tmp_path, "masked_share=0.3"), CPU)
     batch = small_batch(stage.config)
     batch["coin"] = torch.tensor([0.29, 0.31, 0.0, 0.9])
-    module = Answer(batch["image"], torch.zeros(4, 4, 16, 16), torch.zeros(4, 4, 16, 16))
+    module = Answer(batch["image"], torch.randn(4, 4, 16, 16), torch.zeros(4, 4, 16, 16))
     stage.loss(module, batch)
-    masked = batch["image"] * batch["keep_mask"]
-    for index, holed in enumerate((True, False, True, False)):
-        wanted = masked[index] if holed else batch["image"][index]
-        assert torch.equal(module.image[index], wanted)
-    assert torch.equal(module.noise, batch["posterior_noise"])
+    image, noise, keep_mask, holed = module.shown
+    assert torch.equal(image, batch["image"])
+    assert torch.equal(noise, batch["posterior_noise"])
+    assert torch.equal(keep_mask, batch["keep_mask"])
+    assert holed.tolist() == [True, False, True, False]
 
 
-def test_the_loss_is_distance_at_four_scales_and_divergence(tmp_path):
-    stage = AutoencoderStage(autoencoder_config(tmp_path, "masked_share=0", "kl_weight=0.5"), CPU)
+def test_the_loss_is_distance_at_four_scales_divergence_and_shift(tmp_path):
+    config = autoencoder_config(tmp_path, "kl_weight=0.5", "shift_weight=2")
+    stage = AutoencoderStage(config, CPU)
     batch = small_batch(stage.config)
     mean, logvar = torch.randn(4, 4, 16, 16), torch.randn(4, 4, 16, 16)
-    loss, scalars = stage.loss(Answer(batch["image"] + 0.25, mean, logvar), batch)
+    loss, scalars = stage.loss(Answer(batch["image"] + 0.25, mean, logvar, moved=0.3), batch)
     # KL divergence of the posterior from N(0, 1), by PyTorch's own formula
     posterior = torch.distributions.Normal(mean, (logvar / 2).exp())
     prior = torch.distributions.Normal(torch.zeros(()), torch.ones(()))
     divergence = torch.distributions.kl_divergence(posterior, prior).mean()
-    torch.testing.assert_close(loss, 4 * 0.25 + 0.25**2 + 0.5 * divergence, rtol=1e-4, atol=1e-5)
+    shift = 0.3**2 / mean.var()
+    wanted = 4 * 0.25 + 0.25**2 + 0.5 * divergence + 2 * shift
+    torch.testing.assert_close(loss, wanted, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(scalars["kl"], divergence, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scalars["shift"], shift, rtol=1e-4, atol=1e-5)
     assert float(scalars["psnr"]) == pytest.approx(18.06, abs=0.01)  # 10 lg(2² / 0.25²)
 
 
 def test_a_perfect_autoencoder_costs_nothing(tmp_path):
-    stage = AutoencoderStage(autoencoder_config(tmp_path, "masked_share=0"), CPU)
+    stage = AutoencoderStage(autoencoder_config(tmp_path, "kl_weight=0"), CPU)
     batch = small_batch(stage.config)
-    standard = torch.zeros(4, 4, 16, 16)
-    assert float(stage.loss(Answer(batch["image"], standard, standard), batch)[0]) == 0.0
+    mean, logvar = torch.randn(4, 4, 16, 16), torch.zeros(4, 4, 16, 16)
+    assert float(stage.loss(Answer(batch["image"], mean, logvar), batch)[0]) == 0.0
+
+
+def test_the_autoencoder_goes_on_from_given_weights(tmp_path):
+    first = AutoencoderStage(autoencoder_config(tmp_path, "data.samples=20"), CPU)
+    weights, _ = first.export(open_dataset(first.config, first.config.data))
+    file = tmp_path / "autoencoder.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, file)
+    stage = AutoencoderStage(autoencoder_config(tmp_path, f"init.autoencoder={file}"), CPU)
+    stage.begin(0)
+    assert all(norm.share == 1.0 for norm in stage.norms)  # not faded in again
+    given = starting_components(stage.config).autoencoder.state_dict()
+    for name, tensor in stage.autoencoder.state_dict().items():
+        assert torch.equal(tensor, given[name])
+
+
+def test_holes_move_the_latents_around_them_less_and_less(tmp_path):
+    stage = AutoencoderStage(autoencoder_config(tmp_path, "shift_weight=10"), CPU)
+    batch = small_batch(stage.config)
+    before = float(stage.loss(stage.module, batch)[1]["shift"])
+    learn(stage, batch, 30, 2e-3)
+    assert float(stage.loss(stage.module, batch)[1]["shift"]) < 0.5 * before
 
 
 def test_the_autoencoder_learns(tmp_path):
@@ -177,7 +227,8 @@ def test_the_autoencoder_is_exported_normalised(tmp_path):
     torch.testing.assert_close(scaled.std((0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
     with torch.no_grad():
         noise = torch.zeros(20, 4, 16, 16)
-        before, after = stage.module(images, noise)[0], Reconstruction(loaded)(images, noise)[0]
+        before = reconstruct(stage.autoencoder, images, noise)
+        after = reconstruct(loaded, images, noise)
     # untrained norms of flat pictures magnify rounding; in double precision they are equal
     torch.testing.assert_close(after, before, atol=5e-3, rtol=0)
 
