@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import resource
@@ -20,6 +19,8 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
+
+from exemplar_model.memory import release_free_memory
 
 SAMPLING_INTERVAL = 0.005
 """Seconds between two looks at the memory."""
@@ -108,13 +109,6 @@ def peak_resident_bytes() -> int:
     """Most memory that this process ever held, mapped files included."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def release_free_memory() -> None:
-    """Give back what glibc keeps of freed memory, so that using it again counts as growth."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-    if trim is not None:
-        trim(0)
 
 
 class AnonymousPeak:

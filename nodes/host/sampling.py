@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...exemplar_model.config import LATENT_CHANNELS
 from ...exemplar_model.mask import masked_image
+from ...exemplar_model.memory import release_free_memory
 from ...exemplar_model.sampler import SAMPLERS, from_noise, to_latents
 from ...exemplar_model.schedule import reference_sigmas
 
@@ -126,9 +127,9 @@ def paint(
             f"{LATENT_CHANNELS}; connect the vae output of Load Exemplar Model."
         )
     sampler, sigmas = _sampler(model, sampler_name, scheduler, steps, denoise)
-    masked_latents = vae.encode(masked_image(images, masks))
+    masked_latents = _coded(vae.encode, masked_image(images, masks), vae)
     # at denoise 1 what lies under the mask does not matter, so it is not encoded
-    start = torch.zeros_like(masked_latents) if denoise >= 1.0 else vae.encode(images)
+    start = torch.zeros_like(masked_latents) if denoise >= 1.0 else _coded(vae.encode, images, vae)
     noise = comfy.sample.prepare_noise(start, seed)
     parts = _parts_that_fit(model, noise.shape, [*positive, *negative])
     show = latent_preview.prepare_callback(model, (len(sigmas) - 1) * len(parts))
@@ -155,7 +156,20 @@ def paint(
             )
         )
     painted = torch.cat(latents)
-    return painted, vae.decode(painted).float()
+    return painted, _coded(vae.decode, painted, vae).float()
+
+
+def _coded(code: Any, batch: Tensor, vae: Any) -> Tensor:
+    """Encode or decode a batch with the VAE, on a CPU one by one.
+
+    The host codes as many at once as memory holds. On a CPU that saves no time, as one picture's
+    activations exceed its caches already, and memory grows with the batch. The decoder's peak is
+    that of a whole run, so what sampling has left behind goes first.
+    """
+    if not management.is_device_cpu(vae.device):
+        return code(batch)
+    release_free_memory()
+    return torch.cat([code(one) for one in batch.split(1)])
 
 
 def _parts_that_fit(model: Any, shape: torch.Size, conditioning: list[Any]) -> list[slice]:

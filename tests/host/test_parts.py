@@ -24,11 +24,21 @@ N, shape = 5, (5, 4, 8, 8)
 images, masks = torch.rand(N, 64, 64, 3), torch.zeros(N, 64, 64)
 masks[:, 16:48, 16:48] = 1.0
 exemplars, null = torch.randn(N, 1, width), torch.randn(1, 1, width)
-batches, shown = [], []
+batches, shown, coded = [], [], []
 
 def count(apply_model, args):
     batches.append(args["input"].shape[0])
     return apply_model(args["input"], args["timestep"], **args["c"])
+
+def counted(code):
+    def call(one, *rest, **options):
+        coded.append(one.shape[0])
+        return code(one, *rest, **options)
+
+    return call
+
+autoencoder = vae.first_stage_model
+autoencoder.encode, autoencoder.decode = map(counted, (autoencoder.encode, autoencoder.decode))
 
 def prepare_callback(model, steps):
     return lambda step, x0, x, total: shown.append([step, total])
@@ -37,12 +47,13 @@ denoiser.set_model_unet_function_wrapper(count)
 latent_preview.prepare_callback = prepare_callback  # the host's own needs a client
 
 def paint(context, regions):
-    batches.clear(), shown.clear()
+    batches.clear(), shown.clear(), coded.clear()
     latents, pictures = sampling.paint(
         denoiser, [[context, {}]], [[null, {}]], vae, images[:regions], masks[:regions], seed=1,
         steps=3, cfg=3.0, sampler_name="plms", scheduler="ddim_uniform", denoise=1.0,
     )
     seen = {"batches": sorted(set(batches)), "shown": list(shown), "regions": len(pictures)}
+    seen["coded"] = list(coded)
     return latents, seen
 
 def distance(a, b):
@@ -86,6 +97,10 @@ def test_no_part_is_larger_than_memory_holds(painted: dict[str, Any]) -> None:
     assert max(painted["before"]["batches"]) == 10
     assert painted["after"]["batches"] in ([1, 2], [2, 4])
     assert painted["after"]["regions"] == 5
+
+
+def test_on_a_cpu_pictures_are_encoded_and_decoded_one_by_one(painted: dict[str, Any]) -> None:
+    assert painted["before"]["coded"] == [1] * 10  # five of each
 
 
 def test_progress_runs_on_over_the_parts(painted: dict[str, Any]) -> None:
