@@ -212,9 +212,6 @@ class TrainConfig(Section):
     """Clamp of the signal-to-noise weight (Hang et al. 2023); none in the paper."""
     hole_weight: float = Field(default=1.0, ge=1)
     """Weight of the loss inside the hole; 1 in the paper."""
-    kept_error: float = Field(default=0.0, ge=0)
-    """Standard deviation of errors put on the latents outside the hole, for the model to undo; none
-    in the paper. Small noise levels weigh much then, unless `min_snr` clamps them."""
     masked_share: float = Field(default=0.5, ge=0, le=1)
     """Autoencoder stage: share of samples decoded with the latents of their holed surroundings."""
     shift_weight: float = Field(default=3.0, ge=0)

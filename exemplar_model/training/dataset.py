@@ -110,21 +110,16 @@ def draw_noise(seed: int, epoch: int, index: int, latent_side: int) -> Sample:
         noise: [4, h, h], the ε to be predicted.
         posterior_noise, masked_posterior_noise: [4, h, h], for the autoencoder's posterior.
         coin: uniform in [0, 1), which decides about dropping the condition.
-        kept_noise: [4, h, h], for errors outside the hole.
     """
     rng = np.random.default_rng((seed, epoch, index, 1))
     shape = (LATENT_CHANNELS, latent_side, latent_side)
-
-    def normal() -> Tensor:
-        return torch.from_numpy(rng.standard_normal(shape, np.float32))
-
+    normal = [torch.from_numpy(rng.standard_normal(shape, np.float32)) for _ in range(3)]
     return {
-        "noise": normal(),
-        "posterior_noise": normal(),
-        "masked_posterior_noise": normal(),
         "timestep": int(rng.integers(NUM_TIMESTEPS)),
+        "noise": normal[0],
+        "posterior_noise": normal[1],
+        "masked_posterior_noise": normal[2],
         "coin": torch.tensor(rng.random(), dtype=torch.float32),
-        "kept_noise": normal(),
     }
 
 

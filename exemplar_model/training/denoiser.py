@@ -111,24 +111,13 @@ class DenoiserStage(Stage):
         class_token = self.components.encoder.class_token(batch["exemplar"]).float()
         return Encoded(moments, masked_moments, keep_mask, class_token)
 
-    def unet_input(self, encoded: Encoded, batch: Sample) -> tuple[Tensor, Tensor]:
-        """What the UNet sees and what it is to predict.
-
-        Sampling makes errors outside the hole which a plain model then takes for the picture, as
-        it never saw any in training; with `kept_error` it sees some, and learns to undo them
-        with the masked-image latents. The target stays what leads to the clean latents.
-
-        Returns:
-            Noisy latents, masked-image latents and keep mask [B, 9, h, w]; ε [B, 4, h, w].
-        """
+    def unet_input(self, encoded: Encoded, batch: Sample) -> Tensor:
+        """Noisy latents, masked-image latents and keep mask, [B, 9, h, w]."""
         clean = sample_posterior(encoded.moments, batch["posterior_noise"])
         masked = sample_posterior(encoded.masked_moments, batch["masked_posterior_noise"])
         alpha = self.alphas[batch["timestep"]][:, None, None, None]
-        sigma = ((1.0 - alpha) / alpha).sqrt()
-        error = self.config.kept_error * encoded.keep_mask * batch["kept_noise"]
-        epsilon = batch["noise"] + error / sigma
-        noisy = alpha.sqrt() * clean + (1.0 - alpha).sqrt() * epsilon
-        return torch.cat([noisy, masked, encoded.keep_mask], dim=1), epsilon
+        noisy = alpha.sqrt() * clean + (1.0 - alpha).sqrt() * batch["noise"]
+        return torch.cat([noisy, masked, encoded.keep_mask], dim=1)
 
     def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
         """Squared error of ε over the whole latent."""
@@ -136,9 +125,10 @@ class DenoiserStage(Stage):
         dropped = batch["coin"] < self.config.drop
         if self.config.drop_per == "batch":
             dropped = dropped[:1].expand_as(dropped)
-        unet_input, epsilon = self.unet_input(encoded, batch)
-        predicted = module(unet_input, batch["timestep"], encoded.class_token, dropped)
-        error = (predicted.float() - epsilon).square()
+        predicted = module(
+            self.unet_input(encoded, batch), batch["timestep"], encoded.class_token, dropped
+        )
+        error = (predicted.float() - batch["noise"]).square()
         weight = 1.0 + (self.config.hole_weight - 1.0) * (1.0 - encoded.keep_mask)
         by_sample = (error * weight).mean((1, 2, 3)) / weight.mean((1, 2, 3))
         if self.config.min_snr is not None:
@@ -160,8 +150,7 @@ class DenoiserStage(Stage):
             timestep = torch.linspace(first, last, B, device=self.device).long()
             batch = {**batch, "timestep": timestep}
             encoded = self.encode(batch)
-            token = encoded.class_token
-            unet_input, epsilon = self.unet_input(encoded, batch)
+            token, unet_input = encoded.class_token, self.unet_input(encoded, batch)
             none = torch.zeros(B, dtype=torch.bool, device=self.device)
             for name, tokens, dropped in (
                 ("true", token, none),
@@ -169,7 +158,7 @@ class DenoiserStage(Stage):
                 ("null", token, ~none),
             ):
                 predicted = module(unet_input, timestep, tokens, dropped).float()
-                error = (predicted - epsilon).square()
+                error = (predicted - batch["noise"]).square()
                 errors[name].append(hole_error(error, encoded.keep_mask))
         means = {name: float(torch.stack(each).mean()) for name, each in errors.items()}
         return {**means, "gap": means["shuffled"] - means["true"]}

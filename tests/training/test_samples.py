@@ -286,7 +286,7 @@ def test_skipped_pictures_are_reported_once_where_samples_are_kept():
 def test_noise_follows_from_seed_epoch_and_index():
     assert equal(draw_noise(1, 2, 3, 4), draw_noise(1, 2, 3, 4))
     drawn = [draw_noise(*key, 4) for key in ((1, 2, 3), (1, 2, 4), (1, 3, 3), (2, 2, 3), (1, 3, 2))]
-    for name in ("noise", "posterior_noise", "masked_posterior_noise", "kept_noise"):
+    for name in ("noise", "posterior_noise", "masked_posterior_noise"):
         assert drawn[0][name].shape == (4, 4, 4)
         assert len({tuple(sample[name].flatten().tolist()) for sample in drawn}) == 5
     assert not torch.equal(drawn[0]["noise"], drawn[0]["posterior_noise"])
