@@ -134,7 +134,7 @@ class AutoencoderStage(Stage):
         )
         difference = output.float() - image
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
-        shift = moved.square().mean() / mean.detach().var()
+        shift = moved.square().mean() / mean.var()
         squared = difference.square().mean()
         absolute = [F.avg_pool2d(difference, side).abs().mean() for side in SCALES]
         loss = torch.stack(absolute).sum() + squared
