@@ -120,7 +120,7 @@ class AnonymousPeak:
     """
 
     def __enter__(self) -> AnonymousPeak:
-        release_free_memory()
+        release_free_memory()  # using it again is to count as growth
         self.before = self.peak = anonymous_bytes()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch)

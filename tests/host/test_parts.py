@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from support.models import RandomModel, write_safetensors
 
 PAINT = """
 import json, torch
+from bench.measure import anonymous_bytes
 import comfy.model_management as management
 import latent_preview
 from pack.exemplar_model.checkpoint import read_checkpoint
@@ -24,7 +26,7 @@ N, shape = 5, (5, 4, 8, 8)
 images, masks = torch.rand(N, 64, 64, 3), torch.zeros(N, 64, 64)
 masks[:, 16:48, 16:48] = 1.0
 exemplars, null = torch.randn(N, 1, width), torch.randn(1, 1, width)
-batches, shown, coded = [], [], []
+batches, shown, coded, memory = [], [], [], []
 
 def count(apply_model, args):
     batches.append(args["input"].shape[0])
@@ -33,6 +35,7 @@ def count(apply_model, args):
 def counted(code):
     def call(one, *rest, **options):
         coded.append(one.shape[0])
+        memory.append(anonymous_bytes())
         return code(one, *rest, **options)
 
     return call
@@ -59,7 +62,13 @@ def paint(context, regions):
 def distance(a, b):
     return float((a - b).norm() / b.norm())
 
+torch.ones(16 * 2**20, dtype=torch.uint8)  # from now on glibc keeps tensors of this size
+freed = [torch.ones(8 * 2**20, dtype=torch.uint8) for _ in range(40)]
+held = torch.ones(2**19, dtype=torch.uint8)  # behind them, so that the heap cannot shrink
+freed.clear()
+memory.append(anonymous_bytes())
 whole, before = paint(exemplars, N)
+released = memory[0] - memory[1]
 shared, _ = paint(exemplars[:1], N)
 room = denoiser.model_size() + 2.5 * denoiser.memory_required([1, *shape[1:]])
 management.EXTRA_RESERVED_VRAM = management.get_total_memory(denoiser.load_device) - room
@@ -73,7 +82,7 @@ print(json.dumps({
     "error": distance(parts, whole),
     "shared": distance(shared_parts, shared),
     "differ": distance(whole[:1], whole[1:2]),
-    "before": before, "after": after, "control": control, "crowded": crowded,
+    "before": before, "after": after, "control": control, "crowded": crowded, "released": released,
 }))
 """
 
@@ -101,6 +110,11 @@ def test_no_part_is_larger_than_memory_holds(painted: dict[str, Any]) -> None:
 
 def test_on_a_cpu_pictures_are_encoded_and_decoded_one_by_one(painted: dict[str, Any]) -> None:
     assert painted["before"]["coded"] == [1] * 10  # five of each
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep nothing")
+def test_freed_memory_goes_back_before_a_picture_is_coded(painted: dict[str, Any]) -> None:
+    assert painted["released"] > 200 * 2**20
 
 
 def test_progress_runs_on_over_the_parts(painted: dict[str, Any]) -> None:
