@@ -13,6 +13,8 @@ from .solver_results import Task
 
 YARDSTICK = ("plms", "ddim_uniform", 50)
 """The reference's sampler, schedule and number of steps."""
+SHOWN_STEPS = (25, 50)
+"""Half of the reference's steps, and all."""
 
 Entries = dict[str, dict[str, float]]
 
@@ -28,6 +30,7 @@ def write_solver_report(
     plot(entries, finalists).savefig(folder / "solvers.png", dpi=110)
     text = [
         finalist_table(entries, finalists),
+        error_table(entries, finalists),
         screening_table(entries, screened),
         f"{intervals.text}\n",
         markdown_table(intervals.columns, intervals.rows),
@@ -82,6 +85,20 @@ def finalist_table(entries: Entries, tasks: Sequence[Task]) -> str:
             cells.append("{1} steps, {0:g}".format(*min(close)) if close else "–")
         lines.append(cells)
     return markdown_table(["solver", *(f"cfg {cfg:g}" for cfg in cfgs)], lines)
+
+
+def error_table(entries: Entries, tasks: Sequence[Task]) -> str:
+    """Error and difference of the pictures, of 255, of each solver at the reference's steps."""
+    cfgs = sorted({task.cfg for task in tasks})
+    lines: list[list[str]] = []
+    for solver in solvers(tasks):
+        for steps in SHOWN_STEPS:
+            found = [entries[Task(*solver, steps, cfg).key] for cfg in cfgs]
+            errors = (f"{entry['error']:.4f}, {entry['pixels']:.2f}" for entry in found)
+            evaluations = f"{max(entry['evaluations'] for entry in found):g}"
+            lines.append([" ".join(solver), str(steps), evaluations, *errors])
+    columns = ["solver", "steps", "evaluations", *(f"cfg {cfg:g}" for cfg in cfgs)]
+    return markdown_table(columns, lines)
 
 
 def screening_table(entries: Entries, tasks: Sequence[Task]) -> str:

@@ -4,16 +4,16 @@ import pytest
 from PIL import Image
 
 from study.report import Section
-from study.solver_report import finalist_table, screening_table, write_solver_report
+from study.solver_report import error_table, finalist_table, screening_table, write_solver_report
 from study.solver_results import Results, Task
 
 TASKS = [
     Task(sampler, "ddim_uniform", steps, cfg)
     for cfg in (1.0, 5.0)
     for sampler in ("plms", "euler")
-    for steps in (10, 50)
+    for steps in (10, 25, 50)
 ]
-ERRORS = {"plms": {10: 0.2, 50: 0.02}, "euler": {10: 0.4, 50: 0.1}}
+ERRORS = {"plms": {10: 0.2, 25: 0.05, 50: 0.02}, "euler": {10: 0.4, 25: 0.3, 50: 0.1}}
 
 
 @pytest.fixture
@@ -37,8 +37,14 @@ def test_the_table_names_the_fewest_steps_as_close_as_the_reference(entries):
     assert lines[3] == "| euler ddim_uniform | – | 10 steps, 20 |"
 
 
+def test_errors_are_shown_at_half_and_all_of_the_reference_s_steps(entries):
+    lines = error_table(entries, TASKS).splitlines()
+    assert lines[2] == "| plms ddim_uniform | 25 | 50 | 0.0500, 1.50 | 0.0500, 1.50 |"
+    assert [line.split(" | ")[1] for line in lines[2:]] == ["25", "50"] * 2
+
+
 def test_the_screening_begins_with_the_best(entries):
-    first = screening_table(entries, TASKS[:4]).splitlines()[2]
+    first = screening_table(entries, TASKS[:6]).splitlines()[2]
     assert first == "| plms ddim_uniform | 50 | 50 | 0.0200 | 1.50 |"
 
 
@@ -49,7 +55,7 @@ def test_report_is_written(entries, tmp_path):
     assert (tmp_path / "intervals.png").is_file()
     assert "Said of them.\n\n| interval |" in (tmp_path / "solvers.md").read_text()
     assert (tmp_path / "solvers.png").stat().st_size > 1000
-    assert (tmp_path / "solvers.md").read_text().count("| plms") == 5
+    assert (tmp_path / "solvers.md").read_text().count("| plms") == 9
 
 
 def test_results_of_another_model_do_not_count(tmp_path):
