@@ -20,6 +20,8 @@ MASKS = {"full": 300, "tiny": 40}
 """Pixels of a side of the hole in it."""
 COUNTS = {"full": (1, 2, 4, 8), "tiny": (1, 2)}
 """Regions of one picture."""
+SMALL_REGIONS = {"full": 128, "tiny": 64}
+"""Pixels of a side at which small regions are painted."""
 STEPS = {"full": (5, 10, 20, 50), "tiny": (2, 4)}
 RESOLUTIONS = {"full": 512, "tiny": 64}
 FEW_STEPS = 5
@@ -40,12 +42,18 @@ class Painter:
         self.resolution = resolution
         self.token = torch.randn(1, 1, SMALL.encoder.context_dim)
 
-    def paint(self, image: Tensor, masks: Tensor, steps: int = FEW_STEPS) -> Tensor:
+    def paint(
+        self,
+        image: Tensor,
+        masks: Tensor,
+        steps: int = FEW_STEPS,
+        resolution: int | None = None,
+    ) -> Tensor:
         """Picture [1, H, W, 3] with all masks [N, H, W] painted, as N regions in one batch."""
         regions = find_regions(
             image,
             masks,
-            resolution=self.resolution,
+            resolution=resolution or self.resolution,
             multiple=self.vae.spacial_compression_encode(),
             context=CONTEXT,
             feather_pixels=FEATHER,
@@ -72,10 +80,12 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
 
     Returns:
         `photo`: points by side in pixels; `regions`: by number, with `apart`, the seconds of as
-        many paintings of one region each; `steps`: by number; `about` the machine.
+        many paintings of one region each; `small regions` and `small apart`: the same at `small
+        resolution`; `steps`: by number; `about` the machine.
     """
     painter = Painter(comfyui, RESOLUTIONS[size])
     hole = MASKS[size]
+    whole, small = painter.resolution, SMALL_REGIONS[size]
     sides, numbers, steps = SIDES[size], COUNTS[size], STEPS[size]
     picture = photo(sides[1])
     rows = grid_of_masks(sides[1], numbers[-1])
@@ -89,16 +99,24 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
 
         return prepare  # each photo lives during its own call only
 
-    def apart(number: int) -> Tensor:
-        result = picture
-        for mask in rows[:number]:
-            result = painter.paint(result, mask[None])
-        return result
+    def together(number: int, resolution: int) -> Prepare:
+        return lambda: lambda: painter.paint(picture, rows[:number], resolution=resolution)
+
+    def apart(number: int, resolution: int) -> Prepare:
+        def paint() -> Tensor:
+            result = picture
+            for mask in rows[:number]:
+                result = painter.paint(result, mask[None], resolution=resolution)
+            return result
+
+        return lambda: paint
 
     growing: dict[str, dict[int, Prepare]] = {
         "photo": {side: of_side(side) for side in sides},
-        "regions": {n: lambda n=n: lambda: painter.paint(picture, rows[:n]) for n in numbers},
-        "apart": {n: lambda n=n: lambda: apart(n) for n in numbers},
+        "regions": {n: together(n, whole) for n in numbers},
+        "apart": {n: apart(n, whole) for n in numbers},
+        "small regions": {n: together(n, small) for n in numbers},
+        "small apart": {n: apart(n, small) for n in numbers},
         "steps": {n: lambda n=n: lambda: painter.paint(picture, one, n) for n in steps},
     }
     points: dict[str, dict[int, dict[str, list[float]]]] = {
@@ -113,7 +131,8 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
                     _, seconds = timed(function, torch.device("cpu"))
                 points[name][at]["seconds"].append(seconds)
                 points[name][at]["bytes"].append(memory.peak - memory.before)
-    return {**points, "hole": hole, "resolution": RESOLUTIONS[size], "about": about()}
+    about_sizes = {"hole": hole, "resolution": whole, "small resolution": small}
+    return {**points, **about_sizes, "about": about()}
 
 
 def photo(side: int) -> Tensor:

@@ -169,8 +169,7 @@ def _over(runs: tuple[list[Result], list[Result]], key: str) -> str:
 def growth_tables(result: Result) -> list[Table]:
     """Photo, regions, steps."""
     resolution, hole = result["resolution"], result["hole"]
-    photo, regions, apart = result["photo"], result["regions"], result["apart"]
-    steps = result["steps"]
+    photo, steps = result["photo"], result["steps"]
 
     def relative(points: Result) -> dict[str, str]:
         first = next(iter(points.values()))["seconds"]
@@ -184,16 +183,27 @@ def growth_tables(result: Result) -> list[Table]:
         [at, relative(photo)[at], added(photo)[at], f"{12 * int(at) ** 2 / 1e6:.0f}"]
         for at in photo
     ]
-    by_regions = [
-        [
-            at,
-            relative(regions)[at],
-            str(ratio(regions[at]["seconds"], apart[at]["seconds"])),
-            added(regions)[at],
-            added(apart)[at],
+
+    def of_regions(which: str) -> Table:
+        regions, apart = result[f"{which}regions"], result[f"{which}apart"]
+        rows = [
+            [
+                at,
+                relative(regions)[at],
+                str(ratio(regions[at]["seconds"], apart[at]["seconds"])),
+                added(regions)[at],
+                added(apart)[at],
+            ]
+            for at in regions
         ]
-        for at in regions
-    ]
+        side = result[f"{which}resolution"]
+        return Table(
+            f"Growth with the regions of one picture, {side} pixels each",
+            f"{small}; in one painting, and one after another.",
+            ["regions", time, "one painting / one by one", memory, "one by one, MB"],
+            rows,
+        )
+
     by_steps = [
         [at, relative(steps)[at], f"{(int(at) + 1) / (first + 1):.2f}", added(steps)[at]]
         for at in steps
@@ -208,12 +218,8 @@ def growth_tables(result: Result) -> list[Table]:
             ["side, pixels", time, memory, "the photo itself, MB"],
             by_photo,
         ),
-        Table(
-            "Growth with the regions of one picture",
-            f"{small}; in one batch, and one after another.",
-            ["regions", time, "one batch / one by one", memory, "one by one, MB"],
-            by_regions,
-        ),
+        of_regions(""),
+        of_regions("small "),
         Table(
             "Growth with the steps",
             f"{small}.",

@@ -70,6 +70,10 @@ memory.append(anonymous_bytes())
 whole, before = paint(exemplars, N)
 released = memory[0] - memory[1]
 shared, _ = paint(exemplars[:1], N)
+sizes = {}
+for side in (8, 32, 64, 128):
+    fitting = sampling._parts_that_fit(denoiser, torch.Size([8, 4, side, side]), [])
+    sizes[side] = [part.start for part in fitting]
 room = denoiser.model_size() + 2.5 * denoiser.memory_required([1, *shape[1:]])
 management.EXTRA_RESERVED_VRAM = management.get_total_memory(denoiser.load_device) - room
 parts, after = paint(exemplars, N)
@@ -82,7 +86,8 @@ print(json.dumps({
     "error": distance(parts, whole),
     "shared": distance(shared_parts, shared),
     "differ": distance(whole[:1], whole[1:2]),
-    "before": before, "after": after, "control": control, "crowded": crowded, "released": released,
+    "before": before, "after": after, "control": control, "crowded": crowded,
+    "sizes": sizes, "released": released,
 }))
 """
 
@@ -115,6 +120,13 @@ def test_on_a_cpu_pictures_are_encoded_and_decoded_one_by_one(painted: dict[str,
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep nothing")
 def test_freed_memory_goes_back_before_a_picture_is_coded(painted: dict[str, Any]) -> None:
     assert painted["released"] > 200 * 2**20
+
+
+def test_on_a_cpu_large_regions_go_one_by_one_and_small_ones_together(
+    painted: dict[str, Any],
+) -> None:
+    starts = {"8": [0], "32": [0, 4], "64": list(range(8)), "128": list(range(8))}
+    assert painted["sizes"] == starts
 
 
 def test_progress_runs_on_over_the_parts(painted: dict[str, Any]) -> None:
