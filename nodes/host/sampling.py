@@ -158,7 +158,8 @@ def paint(
                 start[part],
                 callback=callback,
                 disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-                seed=seed,
+                # for what a sampler draws on the way: no part gets the noise of another
+                seed=(seed + part.start) % 2**64,
             )
         )
     painted = torch.cat(latents)

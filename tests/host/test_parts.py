@@ -13,6 +13,7 @@ PAINT = """
 import json, torch
 from bench.measure import anonymous_bytes
 import comfy.model_management as management
+import comfy.sample
 import latent_preview
 from pack.exemplar_model.checkpoint import read_checkpoint
 from pack.nodes.host import files, model, sampling
@@ -26,7 +27,7 @@ N, shape = 5, (5, 4, 8, 8)
 images, masks = torch.rand(N, 64, 64, 3), torch.zeros(N, 64, 64)
 masks[:, 16:48, 16:48] = 1.0
 exemplars, null = torch.randn(N, 1, width), torch.randn(1, 1, width)
-batches, shown, coded, memory = [], [], [], []
+batches, shown, coded, memory, seeds = [], [], [], [], []
 
 def count(apply_model, args):
     batches.append(args["input"].shape[0])
@@ -43,6 +44,14 @@ def counted(code):
 autoencoder = vae.first_stage_model
 autoencoder.encode, autoencoder.decode = map(counted, (autoencoder.encode, autoencoder.decode))
 
+sample_custom = comfy.sample.sample_custom
+
+def noted(*arguments, **options):
+    seeds.append(options["seed"])
+    return sample_custom(*arguments, **options)
+
+comfy.sample.sample_custom = noted
+
 def prepare_callback(model, steps):
     return lambda step, x0, x, total: shown.append([step, total])
 
@@ -50,22 +59,22 @@ denoiser.set_model_unet_function_wrapper(count)
 latent_preview.prepare_callback = prepare_callback  # the host's own needs a client
 
 def paint(context, regions):
-    batches.clear(), shown.clear(), coded.clear()
+    for noted_down in (batches, shown, coded, seeds):
+        noted_down.clear()
     latents, pictures = sampling.paint(
         denoiser, [[context, {}]], [[null, {}]], vae, images[:regions], masks[:regions], seed=1,
         steps=3, cfg=3.0, sampler_name="plms", scheduler="ddim_uniform", denoise=1.0,
     )
     seen = {"batches": sorted(set(batches)), "shown": list(shown), "regions": len(pictures)}
-    seen["coded"] = list(coded)
+    seen["coded"], seen["seeds"] = list(coded), list(seeds)
     return latents, seen
 
 def distance(a, b):
     return float((a - b).norm() / b.norm())
 
 torch.ones(16 * 2**20, dtype=torch.uint8)  # from now on glibc keeps tensors of this size
-freed = [torch.ones(8 * 2**20, dtype=torch.uint8) for _ in range(40)]
-held = torch.ones(2**19, dtype=torch.uint8)  # behind them, so that the heap cannot shrink
-freed.clear()
+blocks = [torch.ones(8 * 2**20, dtype=torch.uint8) for _ in range(80)]
+del blocks[::2]  # between those that stay, so that the heap cannot shrink
 memory.append(anonymous_bytes())
 whole, before = paint(exemplars, N)
 released = memory[0] - memory[1]
@@ -111,6 +120,11 @@ def test_no_part_is_larger_than_memory_holds(painted: dict[str, Any]) -> None:
     assert max(painted["before"]["batches"]) == 10
     assert painted["after"]["batches"] in ([1, 2], [2, 4])
     assert painted["after"]["regions"] == 5
+
+
+def test_parts_draw_noise_of_their_own(painted: dict[str, Any]) -> None:
+    assert painted["before"]["seeds"] == [1]
+    assert painted["after"]["seeds"] == [1, 3, 5]
 
 
 def test_on_a_cpu_pictures_are_encoded_and_decoded_one_by_one(painted: dict[str, Any]) -> None:
