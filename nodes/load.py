@@ -6,7 +6,8 @@ from comfy_api.latest import io
 
 from ..exemplar_model.checkpoint import read_checkpoint
 from .host.files import file_stamp, model_names, model_path, read_weights
-from .host.model import WEIGHT_DTYPES, build_autoencoder, build_encoder, build_model
+from .host.model import build_autoencoder, build_encoder, build_model
+from .host.precision import WEIGHT_DTYPES
 from .host.preview import fit_preview
 from .node import ExemplarEncoderSocket, ExemplarNode, schema
 
@@ -31,7 +32,8 @@ class LoadExemplarModel(ExemplarNode):
                     options=list(WEIGHT_DTYPES),
                     default="default",
                     tooltip="Precision of the denoiser's and the encoder's weights in memory. "
-                    "default leaves the choice to ComfyUI.",
+                    "default leaves the choice to ComfyUI; on CPUs with AMX, bf16 samples about "
+                    "three times as fast.",
                 ),
             ],
             outputs=[

@@ -32,15 +32,8 @@ from ...exemplar_model.saved import ModelIdentity, fingerprint
 from ...exemplar_model.sizes import AutoencoderConfig
 from .attention import use_fused_attention_on_cpu, use_single_token_attention
 from .files import read_weights
+from .precision import WEIGHT_DTYPES, cast_dtype
 from .weights import fit_as_they_are, load_as_they_are
-
-WEIGHT_DTYPES: dict[str, torch.dtype | None] = {
-    "default": None,
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-    "fp8_e4m3fn": torch.float8_e4m3fn,
-}
 
 T = TypeVar("T")
 
@@ -169,7 +162,7 @@ def _build_patcher(checkpoint: Checkpoint, weight_dtype: str, disable_dynamic: b
         supported_dtypes=supported,
         weight_dtype=comfy.utils.weight_dtype(checkpoint.unet),
     )
-    cast = management.unet_manual_cast(dtype, load_device, supported)
+    cast = cast_dtype(dtype, load_device, supported)
     _supported(config.set_inference_dtype, dtype, cast, device=load_device)
     model = config.get_model(checkpoint.unet)
     plain = comfy.model_patcher.ModelPatcher
