@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from .models import WEIGHT_DTYPES
 from .parts import PARTS, Settings
 from .report import keep, kept, made_with, write_report
 from .tables import TABLES, Table
@@ -32,6 +33,8 @@ def main() -> int:
     parser.add_argument("--parts", default=",".join(PARTS), help="some of " + ",".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each contestant")
     parser.add_argument("--steps", type=int, default=4, help="steps of a whole painting")
+    dtypes = ["default", *WEIGHT_DTYPES.values()]
+    parser.add_argument("--weight-dtype", choices=dtypes, default="default", help="ours, in stages")
     parser.add_argument("--output", type=Path, default=Path("bench/output"))
     given = parser.parse_args()
     parts = given.parts.split(",")
@@ -42,7 +45,9 @@ def main() -> int:
     # ends as an exception, so that models of gigabytes are deleted
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given.output.mkdir(parents=True, exist_ok=True)
-    settings = Settings(given.comfyui, given.size, given.rounds, given.steps, given.output)
+    settings = Settings(
+        given.comfyui, given.size, given.rounds, given.steps, given.output, given.weight_dtype
+    )
     failed = [part for part in parts if not run(part, settings)]
     console.print(f"Report: {write_report(given.output, given.size)}")
     return 1 if failed else 0
@@ -52,6 +57,8 @@ def run(part: str, settings: Settings) -> bool:
     """Measure one part, keep its result and print its tables."""
     console.print(f"Measuring {part} …")
     asked = f"--size {settings.size} --rounds {settings.rounds} --steps {settings.steps}"
+    if part == "stages" and settings.weight_dtype != "default":
+        asked += f" --weight-dtype {settings.weight_dtype}"
     try:
         result = PARTS[part](settings)
     except subprocess.CalledProcessError:

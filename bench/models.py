@@ -27,6 +27,8 @@ SMALL = ModelConfig(
     encoder=EncoderConfig(64, 9, 1, 128, 224, 32, mapper_blocks=2, context_dim=48),
 )
 SIZES = {"full": ModelConfig(), "tiny": SMALL}
+WEIGHT_DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+"""Choice of *Load Exemplar Model* that keeps weights as they are."""
 RESOLUTIONS = {"full": 512, "tiny": 64}
 """Pixels of a side at which a model of each size paints."""
 
@@ -100,14 +102,14 @@ def load_host(comfyui: str, cpu: bool = True) -> Pack:
     return pack
 
 
-def load_model(pack: Pack, path: str) -> tuple[Any, Any, Any]:
+def load_model(pack: Pack, path: str, weight_dtype: str = "default") -> tuple[Any, Any, Any]:
     """MODEL, encoder and VAE of a file or folder, as *Load Exemplar Model* makes them."""
     host, files = pack("nodes.host.model"), pack("nodes.host.files")
     reading = pack("exemplar_model.checkpoint")
     checkpoint = reading.read_checkpoint(Path(path), files.read_weights)
     return (
-        host.build_model(checkpoint, "default", Path(path)),
-        host.build_encoder(checkpoint, "default", path),
+        host.build_model(checkpoint, weight_dtype, Path(path)),
+        host.build_encoder(checkpoint, weight_dtype, path),
         host.build_autoencoder(checkpoint, path),
     )
 
@@ -139,7 +141,7 @@ def share_weights(
     os.environ[variable] = "1" if full_attention else "0"
     try:
         model = pack("nodes.host.model").build_model(
-            checkpoint, "fp32" if dtype == torch.float32 else "fp16", Path("random")
+            checkpoint, WEIGHT_DTYPES[dtype], Path("random")
         )
     finally:
         del os.environ[variable]

@@ -25,6 +25,7 @@ class Settings:
         size: "full", the published sizes, or "tiny".
         rounds: how often each contestant is measured, in turns.
         steps: sampling steps of a whole painting.
+        weight_dtype: choice of *Load Exemplar Model* for a whole painting.
         output: for results, and for models while a part needs them.
         call: runs a function of a module of this package; see `in_process`.
     """
@@ -34,6 +35,7 @@ class Settings:
     rounds: int
     steps: int
     output: Path
+    weight_dtype: str = "default"
     call: Callable[..., Any] = in_process
 
     @property
@@ -60,9 +62,8 @@ def stages(settings: Settings) -> Result:
         folder = {"folder": str(paths["diffusers folder"].parent)}
         for _ in range(settings.rounds):
             _read_through(paths["safetensors fp32"])
-            ours = settings.call(
-                "stages", "ours", **common, **folder, comfyui=str(settings.comfyui)
-            )
+            own = {"comfyui": str(settings.comfyui), "weight_dtype": settings.weight_dtype}
+            ours = settings.call("stages", "ours", **common, **folder, **own)
             _read_through(paths["diffusers folder"])
             theirs = settings.call("stages", "diffusers", **common, **folder)
             runs["ours"].append(ours)

@@ -44,7 +44,7 @@ def inputs(size: str) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def ours(comfyui: str, size: str, steps: int, folder: str) -> dict[str, Any]:
+def ours(comfyui: str, size: str, steps: int, folder: str, weight_dtype: str) -> dict[str, Any]:
     """The nodes' way: load, encode, find the region, paint it, paste it back."""
     on = device()
     pack = load_host(comfyui, cpu=on.type == "cpu")
@@ -53,7 +53,7 @@ def ours(comfyui: str, size: str, steps: int, folder: str) -> dict[str, Any]:
     with AnonymousPeak() as memory:
         path = str(Path(folder) / LAYOUTS["safetensors fp32"])
         stages = Stages(on)
-        model, encoder, vae = stages.run(LOAD, load_model, pack, path)
+        model, encoder, vae = stages.run(LOAD, load_model, pack, path, weight_dtype)
         methods: dict[str, tuple[Any, str]] = {
             EXEMPLAR: (encoder, "encode"),
             ENCODE: (vae, "encode"),

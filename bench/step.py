@@ -17,6 +17,8 @@ from .models import RESOLUTIONS, SIZES, host_attention, load_host, share_weights
 
 MATMUL_SIDES = {"full": 4096, "tiny": 256}
 OURS, STOCK, PYTORCH, DIFFUSERS = "ours", "stock host", "stock host, PyTorch attention", "diffusers"
+OURS_BF16 = "ours, bf16"
+"""Only on CPUs that multiply bf16."""
 MATMUL = "matrix product"
 
 
@@ -24,8 +26,8 @@ MATMUL = "matrix product"
 def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
     """Seconds of each contestant and of a large matrix product, by round.
 
-    All contestants hold the same tensors in memory and get the same inputs. A first call of each,
-    which is not timed, gives the outputs that are compared.
+    All contestants get the same inputs, and all but the one in bf16 hold the same tensors in
+    memory. A first call of each, which is not timed, gives the outputs that are compared.
 
     Returns:
         `contestants`: by name `seconds`, `flops` of a call, and `difference`, the relative L2
@@ -51,8 +53,9 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
 
     def of_host(model: Any, options: dict[str, Any]) -> Callable[[], Tensor]:
         unet = model.model.diffusion_model
+        inputs = unet_input.to(unet.dtype), timesteps, context.to(unet.dtype)
         # the host writes into the options
-        return lambda: unet(unet_input, timesteps, context, transformer_options=dict(options))
+        return lambda: unet(*inputs, transformer_options=dict(options))
 
     def pytorch_attention(function: Any, *arguments: Any, **keywords: Any) -> Tensor:
         return host_attention().attention_pytorch(*arguments, **keywords)
@@ -64,6 +67,11 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
         PYTORCH: of_host(stock, {"optimized_attention_override": pytorch_attention}),
         DIFFUSERS: lambda: reference(unet_input, timesteps, context, return_dict=False)[0],
     }
+    if on.type == "cpu" and pack("nodes.host.precision").multiplies_bf16():
+        halves = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
+        contestants[OURS_BF16] = of_host(
+            share_weights(pack, halves, config, full_attention=False), own_options
+        )
     matrix = torch.randn(2, MATMUL_SIDES[size], MATMUL_SIDES[size]).to(on, dtype)
     functions = {**contestants, MATMUL: lambda: torch.mm(matrix[0], matrix[1])}
     outputs = {name: function() for name, function in functions.items()}
@@ -81,7 +89,7 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
         "contestants": {
             name: {
                 "seconds": seconds[name],
-                "flops": short if name == OURS else full,
+                "flops": short if name in (OURS, OURS_BF16) else full,
                 "difference": relative_distance(outputs[name], outputs[DIFFUSERS]),
             }
             for name in contestants

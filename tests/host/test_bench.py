@@ -14,6 +14,7 @@ from support.library import comfyui_path
 
 from bench.parts import PARTS
 from bench.report import keep, write_report
+from bench.step import OURS_BF16
 from bench.tables import TABLES, peak_shares
 from demo.headless import PACK
 
@@ -65,8 +66,9 @@ def step(comfyui: str, output: Path) -> Result:
 
 def test_contestants_of_a_step_agree(step: Result) -> None:
     contestants = step["contestants"]
-    assert len(contestants) == 4
-    assert all(entry["difference"] <= 1e-5 for entry in contestants.values())
+    assert len(contestants.keys() - {OURS_BF16}) == 4
+    for name, entry in contestants.items():
+        assert entry["difference"] <= (3e-2 if name == OURS_BF16 else 1e-5)
     assert all(len(entry["seconds"]) == 2 for entry in contestants.values())
 
 
@@ -89,13 +91,11 @@ def test_a_painting_is_the_same_and_encodes_once(measured: dict[str, Result]) ->
 
 def test_growth_has_every_point(measured: dict[str, Result]) -> None:
     growth = measured["growth"]
-    assert [list(growth[name]) for name in ("photo", "regions", "apart", "steps")] == [
-        ["128", "256"],
-        ["1", "2"],
-        ["1", "2"],
-        ["2", "4"],
-    ]
-    for name in ("photo", "regions", "apart", "steps"):
+    points = {"photo": ["128", "256"], "steps": ["2", "4"]}
+    for name in ("regions", "apart", "small regions", "small apart"):
+        points[name] = ["1", "2"]
+    assert {name: list(growth[name]) for name in points} == points
+    for name in points:
         for point in growth[name].values():
             assert all(seconds > 0 for seconds in point["seconds"])
             assert len(point["bytes"]) == 2
