@@ -1,4 +1,4 @@
-"""Measure seam treatments and poor exemplars on held-out pictures; write a report to look at.
+"""Measure seams, poor exemplars and smaller weights on held-out pictures; write a report.
 
 `nox -s study` prints the tables, writes them to `study/output/tables.md` (for docs/study.md), and
 writes `study/output/report.html` with its contact sheets.
@@ -22,6 +22,7 @@ from tiny_model.transfer import add_settings
 from .cases import Case, clean_exemplars, paint_cases
 from .painter import Painter
 from .poor_exemplars import POOR
+from .precision import study_precision
 from .report import Section, write_report
 from .robustness import study_exemplars
 from .seam_pass import study_seam_pass
@@ -47,6 +48,7 @@ def main() -> None:
         seams(components, settings),
         study_seam_pass(painter, setting, arguments.seed),
         exemplars(components, settings),
+        study_precision(painter, setting),
     ]
     for section in sections:
         console.print(as_table(section))

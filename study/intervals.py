@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from .likeness import rank_of, token_likeness
+from .likeness import likeness_cells
 from .painter import Painter
 from .report import Section, sheet, to_image
 from .solver_results import Task
@@ -43,18 +42,13 @@ def study_intervals(painter: Painter, setting: Task = SETTING) -> Section:
         whole = whole or pictures
         columns.append(pictures[0])
         cases = [case for each in pictures for case in painter.cases(each)]
-        finished = [case.finish()[0] for case in cases]
-        ranks = np.array([rank_of(*each) for each in zip(finished, cases, strict=True)])
-        likeness = token_likeness(painter.components, finished, cases)
         change = (torch.cat(pictures) - torch.cat(whole)).square().mean().sqrt()
         rows.append(
             [
                 f"{start:g} to {end:g}",
                 f"{paintings[0].evaluations:g}",
                 f"{255 * float(change):.1f}",
-                f"{np.mean(ranks < 1):.1%}",
-                f"{np.mean(ranks < 5):.1%}",
-                f"{float(likeness.mean()):.3f}",
+                *likeness_cells(painter.components, cases),
             ]
         )
     drawn = [[to_image(each[number]) for each in columns] for number in range(SHOWN)]

@@ -25,6 +25,14 @@ def rank_of(picture: Tensor, case: Case) -> int:
     return rank(descriptor(picture.numpy(), scene), wanted, case.thing)
 
 
+def likeness_cells(components: Components, cases: list[Case]) -> list[str]:
+    """Of the finished pictures, for a table: top-1 and top-5 among the objects, mean cosine."""
+    finished = [case.finish()[0] for case in cases]
+    ranks = np.array([rank_of(*each) for each in zip(finished, cases, strict=True)])
+    cosine = token_likeness(components, finished, cases).mean()
+    return [f"{np.mean(ranks < 1):.1%}", f"{np.mean(ranks < 5):.1%}", f"{float(cosine):.3f}"]
+
+
 def grid_difference(picture: Tensor, case: Case) -> float:
     """Mean difference to the object drawn into the hole, over a grid of colours, of 255."""
     found, drawn = (descriptor(each, case.scene) for each in (picture.numpy(), _drawn(case)))

@@ -45,7 +45,8 @@ class Painter:
 
     Attributes:
         components: the model without the host.
-        model: the same as the host's MODEL.
+        model: the same as the host's MODEL, in fp32.
+        weight_dtypes: what *Load Exemplar Model* offers, fp32 first, without the host's choice.
         schedulers: the host's.
         guide_within: MODEL, start, end → MODEL; what Exemplar Guidance does.
         exemplars: pictures [H, W, 3] in [0, 1], one an object.
@@ -63,13 +64,15 @@ class Painter:
         self.guide_within: Callable[[Any, float, float], Any] = pack(
             "nodes.host.guidance"
         ).guide_within
-        host_model, host_files = pack("nodes.host.model"), pack("nodes.host.files")
-        checkpoint = pack("exemplar_model.checkpoint").read_checkpoint(
-            model, host_files.read_weights
+        self.host_model: Any = pack("nodes.host.model")
+        self.weight_dtypes = list(pack("nodes.host.precision").WEIGHT_DTYPES)[1:]
+        self.path = model
+        self.checkpoint: Any = pack("exemplar_model.checkpoint").read_checkpoint(
+            model, pack("nodes.host.files").read_weights
         )
+        self.model = self.load("fp32")
         with torch.inference_mode():
-            self.model = host_model.build_model(checkpoint, "fp32", model)
-            self.vae = host_model.build_autoencoder(checkpoint, model.name)
+            self.vae = self.host_model.build_autoencoder(self.checkpoint, model.name)
         self.components = Components.from_checkpoint(read_checkpoint(model))
         places, shown = scenes(), clean_exemplars()
         numbers = range(len(objects()))
@@ -96,6 +99,11 @@ class Painter:
         with torch.inference_mode():
             self.tokens, self.null = encode(self.components, self.exemplars)
         self.resolution = resolution
+
+    @torch.inference_mode()
+    def load(self, weight_dtype: str) -> Any:
+        """MODEL with its weights in a type of `weight_dtypes`."""
+        return self.host_model.build_model(self.checkpoint, weight_dtype, self.path)
 
     def paint(
         self,

@@ -38,9 +38,15 @@ converged = paint(
 import study.seam_pass
 study.seam_pass.DENOISES = (0.4,)
 seam_rows = study.seam_pass.study_seam_pass(bench, Task("euler", "normal", 3, 2.0)).rows
+import study.precision
+study.precision.SEEDS = (0,)
+precision = study.precision.study_precision(bench, Task("euler", "normal", 3, 2.0)).rows
 ends = [bench.solution(3.0).at_timestep_0, bench.solution(3.0).without_noise]
 distances = [float((end - converged).norm() / converged.norm()) for end in ends]
-print(json.dumps({"entries": entries, "intervals": rows, "ends": distances, "seams": seam_rows}))
+print(json.dumps({
+    "entries": entries, "intervals": rows, "ends": distances, "seams": seam_rows,
+    "precision": precision,
+}))
 """
 
 
@@ -91,3 +97,14 @@ def test_a_second_pass_changes_the_ring_and_nothing_else(measured: dict[str, Any
     assert [row[-1] for row in measured["seams"]] == ["0", "0", "0"]
     assert len({row[1] for row in (plain, default, again)}) == 3
     assert plain[2:4] == ["–", "–"] and default[3] == "–"
+
+
+def test_smaller_weights_change_the_picture_the_more_the_smaller_they_are(
+    measured: dict[str, Any],
+) -> None:
+    rows = measured["precision"]
+    assert [row[0] for row in rows] == ["fp32", "fp16", "bf16", "fp8_e4m3fn"]
+    assert rows[0][1:4] == ["float32", "0.00", "0.00"]
+    changes = [float(row[2]) for row in rows]
+    assert changes == sorted(changes) and changes[2] > 0
+    assert all(float(row[3]) >= float(row[2]) for row in rows)
