@@ -27,7 +27,7 @@ N, shape = 5, (5, 4, 8, 8)
 images, masks = torch.rand(N, 64, 64, 3), torch.zeros(N, 64, 64)
 masks[:, 16:48, 16:48] = 1.0
 exemplars, null = torch.randn(N, 1, width), torch.randn(1, 1, width)
-batches, shown, coded, memory, seeds = [], [], [], [], []
+batches, shown, coded, memory = [], [], [], []
 
 def count(apply_model, args):
     batches.append(args["input"].shape[0])
@@ -44,29 +44,20 @@ def counted(code):
 autoencoder = vae.first_stage_model
 autoencoder.encode, autoencoder.decode = map(counted, (autoencoder.encode, autoencoder.decode))
 
-sample_custom = comfy.sample.sample_custom
-
-def noted(*arguments, **options):
-    seeds.append(options["seed"])
-    return sample_custom(*arguments, **options)
-
-comfy.sample.sample_custom = noted
-
 def prepare_callback(model, steps):
     return lambda step, x0, x, total: shown.append([step, total])
 
 denoiser.set_model_unet_function_wrapper(count)
 latent_preview.prepare_callback = prepare_callback  # the host's own needs a client
 
-def paint(context, regions):
-    for noted_down in (batches, shown, coded, seeds):
-        noted_down.clear()
+def paint(context, regions, sampler="plms", scheduler="ddim_uniform"):
+    batches.clear(), shown.clear(), coded.clear()
     latents, pictures = sampling.paint(
         denoiser, [[context, {}]], [[null, {}]], vae, images[:regions], masks[:regions], seed=1,
-        steps=3, cfg=3.0, sampler_name="plms", scheduler="ddim_uniform", denoise=1.0,
+        steps=3, cfg=3.0, sampler_name=sampler, scheduler=scheduler, denoise=1.0,
     )
     seen = {"batches": sorted(set(batches)), "shown": list(shown), "regions": len(pictures)}
-    seen["coded"], seen["seeds"] = list(coded), list(seeds)
+    seen["coded"] = list(coded)
     return latents, seen
 
 def distance(a, b):
@@ -89,6 +80,10 @@ parts, after = paint(exemplars, N)
 shared_parts, _ = paint(exemplars[:1], N)
 with_control = [[exemplars, {"control": object()}]]
 control = len(sampling._parts_that_fit(denoiser, torch.Size(shape), with_control))
+images[:] = images[:1]
+comfy.sample.prepare_noise = lambda latents, seed: torch.ones_like(latents)
+same, _ = paint(exemplars[:1], 3)  # in parts of two and one
+drawn, _ = paint(exemplars[:1], 3, "euler_ancestral", "normal")
 management.EXTRA_RESERVED_VRAM *= 2
 _, crowded = paint(exemplars, 2)
 print(json.dumps({
@@ -97,6 +92,7 @@ print(json.dumps({
     "differ": distance(whole[:1], whole[1:2]),
     "before": before, "after": after, "control": control, "crowded": crowded,
     "sizes": sizes, "released": released,
+    "same": distance(same[2], same[0]), "drawn": distance(drawn[2], drawn[0]),
 }))
 """
 
@@ -123,8 +119,9 @@ def test_no_part_is_larger_than_memory_holds(painted: dict[str, Any]) -> None:
 
 
 def test_parts_draw_noise_of_their_own(painted: dict[str, Any]) -> None:
-    assert painted["before"]["seeds"] == [1]
-    assert painted["after"]["seeds"] == [1, 3, 5]
+    """Of regions that are all the same, start noise included."""
+    assert painted["same"] < 1e-5
+    assert painted["drawn"] > 1e-2
 
 
 def test_on_a_cpu_pictures_are_encoded_and_decoded_one_by_one(painted: dict[str, Any]) -> None:
