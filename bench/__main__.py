@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from .models import WEIGHT_DTYPES
+from .models import DTYPE_NAMES
 from .parts import PARTS, Settings
 from .report import keep, kept, made_with, write_report
 from .tables import TABLES, Table
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--parts", default=",".join(PARTS), help="some of " + ",".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each contestant")
     parser.add_argument("--steps", type=int, default=4, help="steps of a whole painting")
-    dtypes = ["default", *WEIGHT_DTYPES.values()]
+    dtypes = ["default", *DTYPE_NAMES.values()]
     parser.add_argument("--weight-dtype", choices=dtypes, default="default", help="ours, in stages")
     parser.add_argument("--output", type=Path, default=Path("bench/output"))
     given = parser.parse_args()
@@ -57,7 +57,7 @@ def run(part: str, settings: Settings) -> bool:
     """Measure one part, keep its result and print its tables."""
     console.print(f"Measuring {part} …")
     asked = f"--size {settings.size} --rounds {settings.rounds} --steps {settings.steps}"
-    if part == "stages" and settings.weight_dtype != "default":
+    if settings.weight_dtype != "default":
         asked += f" --weight-dtype {settings.weight_dtype}"
     try:
         result = PARTS[part](settings)

@@ -35,25 +35,24 @@ Prepare = Callable[[], Paint]
 class Painter:
     """Paints on the CPU as *Exemplar Inpaint Sampler* does, with the small random model."""
 
-    def __init__(self, comfyui: str, resolution: int) -> None:
+    def __init__(self, comfyui: str) -> None:
         pack = load_host(comfyui)
         self.sampling: Any = pack("nodes.host.sampling")
         self.model, self.vae = build_model(pack, random_components(SMALL))
-        self.resolution = resolution
         self.token = torch.randn(1, 1, SMALL.encoder.context_dim)
 
     def paint(
         self,
         image: Tensor,
         masks: Tensor,
+        resolution: int,
         steps: int = FEW_STEPS,
-        resolution: int | None = None,
     ) -> Tensor:
         """Picture [1, H, W, 3] with all masks [N, H, W] painted, as N regions in one batch."""
         regions = find_regions(
             image,
             masks,
-            resolution=resolution or self.resolution,
+            resolution=resolution,
             multiple=self.vae.spacial_compression_encode(),
             context=CONTEXT,
             feather_pixels=FEATHER,
@@ -83,30 +82,30 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
         many paintings of one region each; `small regions` and `small apart`: the same at `small
         resolution`; `steps`: by number; `about` the machine.
     """
-    painter = Painter(comfyui, RESOLUTIONS[size])
+    painter = Painter(comfyui)
     hole = MASKS[size]
-    whole, small = painter.resolution, SMALL_REGIONS[size]
+    whole, small = RESOLUTIONS[size], SMALL_REGIONS[size]
     sides, numbers, steps = SIDES[size], COUNTS[size], STEPS[size]
     picture = photo(sides[1])
     rows = grid_of_masks(sides[1], numbers[-1])
     one = rows[:1]
-    painter.paint(picture, one)  # the first call pays for what later ones find ready
+    painter.paint(picture, one, whole)  # the first call pays for what later ones find ready
 
     def of_side(side: int) -> Prepare:
         def prepare() -> Paint:
             image, mask = photo(side), centred_mask(side, hole)
-            return lambda: painter.paint(image, mask)
+            return lambda: painter.paint(image, mask, whole)
 
         return prepare  # each photo lives during its own call only
 
     def together(number: int, resolution: int) -> Prepare:
-        return lambda: lambda: painter.paint(picture, rows[:number], resolution=resolution)
+        return lambda: lambda: painter.paint(picture, rows[:number], resolution)
 
     def apart(number: int, resolution: int) -> Prepare:
         def paint() -> Tensor:
             result = picture
             for mask in rows[:number]:
-                result = painter.paint(result, mask[None], resolution=resolution)
+                result = painter.paint(result, mask[None], resolution)
             return result
 
         return lambda: paint
@@ -117,7 +116,7 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
         "apart": {n: apart(n, whole) for n in numbers},
         "small regions": {n: together(n, small) for n in numbers},
         "small apart": {n: apart(n, small) for n in numbers},
-        "steps": {n: lambda n=n: lambda: painter.paint(picture, one, n) for n in steps},
+        "steps": {n: lambda n=n: lambda: painter.paint(picture, one, whole, n) for n in steps},
     }
     points: dict[str, dict[int, dict[str, list[float]]]] = {
         name: {at: {"seconds": [], "bytes": []} for at in functions}
@@ -131,8 +130,8 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
                     _, seconds = timed(function, torch.device("cpu"))
                 points[name][at]["seconds"].append(seconds)
                 points[name][at]["bytes"].append(memory.peak - memory.before)
-    about_sizes = {"hole": hole, "resolution": whole, "small resolution": small}
-    return {**points, **about_sizes, "about": about()}
+    sizes_used = {"hole": hole, "resolution": whole, "small resolution": small}
+    return {**points, **sizes_used, "about": about()}
 
 
 def photo(side: int) -> Tensor:

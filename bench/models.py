@@ -27,7 +27,7 @@ SMALL = ModelConfig(
     encoder=EncoderConfig(64, 9, 1, 128, 224, 32, mapper_blocks=2, context_dim=48),
 )
 SIZES = {"full": ModelConfig(), "tiny": SMALL}
-WEIGHT_DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+DTYPE_NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 """Choice of *Load Exemplar Model* that keeps weights as they are."""
 RESOLUTIONS = {"full": 512, "tiny": 64}
 """Pixels of a side at which a model of each size paints."""
@@ -140,9 +140,7 @@ def share_weights(
     before = os.environ.get(variable)
     os.environ[variable] = "1" if full_attention else "0"
     try:
-        model = pack("nodes.host.model").build_model(
-            checkpoint, WEIGHT_DTYPES[dtype], Path("random")
-        )
+        model = pack("nodes.host.model").build_model(checkpoint, DTYPE_NAMES[dtype], Path("random"))
     finally:
         del os.environ[variable]
         if before is not None:

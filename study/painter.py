@@ -65,7 +65,11 @@ class Painter:
             "nodes.host.guidance"
         ).guide_within
         self.host_model: Any = pack("nodes.host.model")
-        self.weight_dtypes = list(pack("nodes.host.precision").WEIGHT_DTYPES)[1:]
+        self.weight_dtypes = [
+            name
+            for name, dtype in pack("nodes.host.precision").WEIGHT_DTYPES.items()
+            if dtype is not None
+        ]
         self.path = model
         self.checkpoint: Any = pack("exemplar_model.checkpoint").read_checkpoint(
             model, pack("nodes.host.files").read_weights

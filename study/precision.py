@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-import torch
-from rich.console import Console
-from rich.progress import track
-from torch import Tensor
+from typing import Any
 
-from .likeness import likeness_cells
+from .compare import compare, contact_sheet
 from .painter import Painter
-from .report import Section, sheet, to_image
+from .report import Section
 from .solver_results import Task
-
-SEEDS = (0, 1)
-SHOWN = 6
-console = Console()
 
 
 def study_precision(painter: Painter, setting: Task) -> Section:
     """Paint with the denoiser's weights in each type; fp32 comes first, to compare with."""
-    rows: list[list[str]] = []
-    columns: list[Tensor] = []
-    exact: list[Tensor] = []
-    for weight_dtype in track(painter.weight_dtypes, "Precision", console=console):
-        model = painter.load(weight_dtype)
-        computes_in = model.model.manual_cast_dtype or model.model.get_dtype()
-        pictures = [painter.paint(model, setting, seed).pictures for seed in SEEDS]
-        exact = exact or pictures
-        columns.append(pictures[0])
-        cases = [case for each in pictures for case in painter.cases(each)]
-        difference = torch.cat(pictures) - torch.cat(exact)
-        changes = 255 * difference.square().mean(dim=(1, 2, 3)).sqrt()
-        rows.append(
-            [
-                weight_dtype,
-                str(computes_in).removeprefix("torch."),
-                f"{float(changes.mean()):.2f}",
-                f"{float(changes.max()):.2f}",
-                *likeness_cells(painter.components, cases),
-            ]
-        )
-    drawn = [[to_image(each[number]) for each in columns] for number in range(SHOWN)]
+    models = {name: painter.load(name) for name in painter.weight_dtypes}
+    compared = compare(painter, models, setting, "Precision")
+    rows = [
+        [
+            name,
+            _computes_in(models[name]),
+            f"{float(each.changes.mean()):.2f}",
+            f"{float(each.changes.max()):.2f}",
+            *each.likeness,
+        ]
+        for name, each in compared.items()
+    ]
+    paintings = len(compared["fp32"].changes)
     return Section(
         "Smaller weights",
-        f"{len(SEEDS) * len(columns[0])} paintings in the host for each *weight_dtype* ("
-        f"{setting.key}), on this machine's CPU. Change: root mean square difference of a sampled "
-        "region to that of fp32, of 255, mean and largest of the paintings; top-1, top-5 and "
-        "painted as with poor exemplars.",
+        f"{paintings} paintings in the host for each *weight_dtype* ({setting.key}), on this "
+        "machine's CPU. Change: root mean square difference of a sampled region to that of fp32, "
+        "of 255, mean and largest of the paintings; top-1, top-5 and painted as with poor "
+        "exemplars.",
         ["weights", "computes in", "change", "largest", "top-1", "top-5", "painted"],
         rows,
-        {"precision.png": sheet([row[0] for row in rows], drawn)},
+        {"precision.png": contact_sheet(compared)},
     )
+
+
+def _computes_in(model: Any) -> str:
+    dtype = model.model.manual_cast_dtype or model.model.get_dtype()
+    return str(dtype).removeprefix("torch.")

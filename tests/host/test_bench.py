@@ -19,7 +19,7 @@ from bench.tables import TABLES, peak_shares
 from demo.headless import PACK
 
 MEASURE = """
-import importlib, json, sys
+import dataclasses, importlib, json, sys
 from pathlib import Path
 from bench.parts import PARTS, Settings
 
@@ -29,7 +29,9 @@ def call_here(module, function, **arguments):
 
 comfyui, output = Path(sys.argv[1]), Path(sys.argv[2])
 settings = Settings(comfyui, "tiny", rounds=2, steps=2, output=output, call=call_here)
-print(json.dumps({name: PARTS[name](settings) for name in ("stages", "growth", "loading")}))
+parts = {name: PARTS[name](settings) for name in ("stages", "growth", "loading")}
+in_fp16 = PARTS["stages"](dataclasses.replace(settings, rounds=1, weight_dtype="fp16"))
+print(json.dumps({"parts": parts, "in fp16": in_fp16}))
 """
 Result = dict[str, Any]
 
@@ -45,11 +47,16 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(comfyui: str, output: Path) -> dict[str, Result]:
+def everything(comfyui: str, output: Path) -> dict[str, Any]:
     """Parts whose processes are called within one, as loading the host takes longest."""
     command = [sys.executable, "-c", MEASURE, comfyui, str(output)]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=PACK)
     return json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def measured(everything: dict[str, Any]) -> dict[str, Result]:
+    return everything["parts"]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +94,11 @@ def test_a_painting_is_the_same_and_encodes_once(measured: dict[str, Result]) ->
         assert run["calls"]["UNet"] == 3  # two steps of PLMS
         assert all(seconds > 0 for seconds in run["seconds"].values())
         assert 0 < run["anonymous"] <= run["resident"]
+
+
+def test_a_painting_can_be_measured_with_other_weights(everything: dict[str, Any]) -> None:
+    """The random weights are rounded, which the pictures show."""
+    assert 1e-5 < everything["in fp16"]["difference"] < 1e-2
 
 
 def test_growth_has_every_point(measured: dict[str, Result]) -> None:

@@ -28,8 +28,10 @@ tasks = [
     Task("heun", "simple", 20, 3.0),
 ]
 entries = [bench.measure(task) for task in tasks]
+import study.compare
 import study.intervals
-study.intervals.INTERVALS, study.intervals.SEEDS = ((0.0, 1.0), (0.2, 0.8)), (0,)
+study.compare.SEEDS = (0,)
+study.intervals.INTERVALS = ((0.0, 1.0), (0.2, 0.8))
 rows = study.intervals.study_intervals(bench, Task("plms", "ddim_uniform", 5, 5.0)).rows
 converged = paint(
     bench.components, bench.images, bench.masks, bench.exemplars,
@@ -39,7 +41,6 @@ import study.seam_pass
 study.seam_pass.DENOISES = (0.4,)
 seam_rows = study.seam_pass.study_seam_pass(bench, Task("euler", "normal", 3, 2.0)).rows
 import study.precision
-study.precision.SEEDS = (0,)
 precision = study.precision.study_precision(bench, Task("euler", "normal", 3, 2.0)).rows
 ends = [bench.solution(3.0).at_timestep_0, bench.solution(3.0).without_noise]
 distances = [float((end - converged).norm() / converged.norm()) for end in ends]
