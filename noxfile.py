@@ -76,7 +76,7 @@ def demo(session: nox.Session) -> None:
     """Paint an exemplar into a picture in a real ComfyUI host and write a side-by-side PNG."""
     host = find_host(session)
     python = environment(session, host)
-    session.run(python, "-m", "demo", "--comfyui", str(host), *session.posargs, external=True)
+    session.run(python, "-m", "lab.demo", "--comfyui", str(host), *session.posargs, external=True)
 
 
 @nox.session
@@ -103,14 +103,14 @@ def browser(session: nox.Session) -> None:
 def train_tiny(session: nox.Session) -> None:
     """Rebuild the shipped model from its packages: hours on two cores; run again to go on."""
     python = environment(session, find_host(session))
-    session.run(python, "-m", "tiny_model", external=True)
+    session.run(python, "-m", "lab.tiny_model", external=True)
 
 
 @nox.session
 def transfer(session: nox.Session) -> None:
     """Measure how far exemplars come across with the shipped model, and draw the contact sheet."""
     python = environment(session, find_host(session))
-    session.run(python, "-m", "tiny_model.transfer", *session.posargs, external=True)
+    session.run(python, "-m", "lab.tiny_model.transfer", *session.posargs, external=True)
 
 
 @nox.session
@@ -118,7 +118,7 @@ def study(session: nox.Session) -> None:
     """Measure seams and poor exemplars with the shipped model, and write a report to look at."""
     host = find_host(session)
     python = environment(session, host)
-    session.run(python, "-m", "study", "--comfyui", str(host), *session.posargs, external=True)
+    session.run(python, "-m", "lab.study", "--comfyui", str(host), *session.posargs, external=True)
 
 
 @nox.session
@@ -126,7 +126,7 @@ def solvers(session: nox.Session) -> None:
     """Find out how many evaluations a picture takes with each sampler; hours, and goes on."""
     host = find_host(session)
     python = environment(session, host)
-    command = [python, "-m", "study.solvers", "--comfyui", str(host), *session.posargs]
+    command = [python, "-m", "lab.study.solvers", "--comfyui", str(host), *session.posargs]
     session.run(*command, external=True)
 
 
@@ -135,7 +135,7 @@ def addons(session: nox.Session) -> None:
     """Train a small LoRA and ControlNet for the shipped model and see them act; up to an hour."""
     host = find_host(session)
     python = environment(session, host)
-    command = [python, "-m", "study.addons", "--comfyui", str(host), *session.posargs]
+    command = [python, "-m", "lab.study.addons", "--comfyui", str(host), *session.posargs]
     session.run(*command, external=True)
 
 
@@ -144,8 +144,8 @@ def help_pictures(session: nox.Session) -> None:
     """Make the pictures of the help pages anew, with the shipped model in a real host."""
     host = find_host(session)
     python = environment(session, host)
-    command = [python, "-m", "support.help_pictures", "--comfyui", str(host)]
-    session.run(*command, env={"PYTHONPATH": "tests"}, external=True)
+    command = [python, "-m", "lab.assets.help_pictures", "--comfyui", str(host)]
+    session.run(*command, external=True)
 
 
 @nox.session
@@ -153,7 +153,7 @@ def bench(session: nox.Session) -> None:
     """Measure speed and memory against the stock host and diffusers, part by part."""
     host = find_host(session)
     python = environment(session, host)
-    session.run(python, "-m", "bench", "--comfyui", str(host), *session.posargs, external=True)
+    session.run(python, "-m", "lab.bench", "--comfyui", str(host), *session.posargs, external=True)
 
 
 @nox.session

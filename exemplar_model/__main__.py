@@ -1,6 +1,6 @@
 """`python -m exemplar_model …`."""
 
-from .cli import main
+from .standalone.cli import main
 
 if __name__ == "__main__":
     main()

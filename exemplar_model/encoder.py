@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from .config import CLIP_HEAD_WIDTH, CLIP_MEAN, CLIP_STD
+from .constants import CLIP_HEAD_WIDTH, CLIP_MEAN, CLIP_STD
 
 TOWER = "clip_vision."
 

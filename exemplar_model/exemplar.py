@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
-from .config import EXEMPLAR_PADDING
+from .constants import EXEMPLAR_PADDING
 from .image import to_bytes, to_rgb
 
 Framing = Literal["stretch", "pad", "crop"]

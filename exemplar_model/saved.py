@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
-from .checkpoint import read_safetensors
 from .files import written_whole
 from .image import to_bytes, to_rgb
+from .weights.checkpoint import read_safetensors
 
 METADATA = "exemplar"
 """Key under which the file describes itself, in JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .config import LINEAR_END, LINEAR_START, NUM_TIMESTEPS
+from .constants import LINEAR_END, LINEAR_START, NUM_TIMESTEPS
 
 
 def alphas_cumprod() -> Tensor:

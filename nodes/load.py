@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..exemplar_model.checkpoint import read_checkpoint
+from ..exemplar_model.weights.checkpoint import read_checkpoint
 from .host.files import file_stamp, model_names, model_path, read_weights
 from .host.model import build_autoencoder, build_encoder, build_model
 from .host.precision import WEIGHT_DTYPES

@@ -13,14 +13,14 @@ from spandrel import ModelLoader
 from support.addons import write_controlnet
 from torch.nn.utils import parametrize
 
-from exemplar_model.checkpoint import read_checkpoint
-from exemplar_model.components import Components
-from study.addons import train
-from study.addons.controlnet import controlnet_tensors, new_controlnet, steered
-from study.addons.lora import add_lora, lora_tensors
-from study.addons.measures import chroma, correlation, largest_change, sharpness
-from study.addons.pictures import CONTROLS, cases
-from study.addons.upscaler import SCALE, expected, upscaler_tensors
+from exemplar_model.standalone.components import Components
+from exemplar_model.weights.checkpoint import read_checkpoint
+from lab.study.addons import train
+from lab.study.addons.controlnet import controlnet_tensors, new_controlnet, steered
+from lab.study.addons.lora import add_lora, lora_tensors
+from lab.study.addons.measures import chroma, correlation, largest_change, sharpness
+from lab.study.addons.pictures import CONTROLS, cases
+from lab.study.addons.upscaler import SCALE, expected, upscaler_tensors
 
 MODEL = Path("models/exemplar-tiny.safetensors")
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.measure import Stages, alternate, anonymous_bytes, count_flops, timed
-from bench.report import keep, kept, write_report
-from bench.tables import ratio, whole
 from exemplar_model.memory import release_free_memory
+from lab.bench.measure import Stages, alternate, anonymous_bytes, count_flops, timed
+from lab.bench.report import keep, kept, write_report
+from lab.bench.tables import ratio, whole
 
 CPU = torch.device("cpu")
 ABOUT = {"cpu": "a CPU", "gpu": None, "threads": 1, "torch": "2"}

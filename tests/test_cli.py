@@ -24,8 +24,8 @@ from support.models import (
 from support.training import ROOT, command, environment
 from typer.testing import CliRunner, Result
 
-from exemplar_model.cli import app
-from exemplar_model.training.contact_sheet import CAPTION_HEIGHT, SIDE
+from exemplar_model.standalone.cli import app
+from exemplar_model.training.data.contact_sheet import CAPTION_HEIGHT, SIDE
 
 MAPPER_PARTS = ("cond_stage_model.mapper.", "cond_stage_model.final_ln.", "proj_out.", "learnable")
 
@@ -249,7 +249,7 @@ def test_programming_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch
     def broken(path: Path) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("exemplar_model.inspection.inspect_model", broken)
+    monkeypatch.setattr("exemplar_model.standalone.inspection.inspect_model", broken)
     result = run("inspect", "model.safetensors")
     assert isinstance(result.exception, ValueError) and result.stderr == ""
 

@@ -20,11 +20,11 @@ from support.models import SHAPES, RandomModel, random_model, write_diffusers, w
 from torch import Tensor
 from transformers import CLIPImageProcessor
 
-from exemplar_model import convert as module
-from exemplar_model.checkpoint import CheckpointError, read_checkpoint, read_safetensors
-from exemplar_model.components import Components
-from exemplar_model.config import CLIP_MEAN, CLIP_STD
-from exemplar_model.convert import convert
+from exemplar_model.constants import CLIP_MEAN, CLIP_STD
+from exemplar_model.standalone import convert as module
+from exemplar_model.standalone.components import Components
+from exemplar_model.standalone.convert import convert
+from exemplar_model.weights.checkpoint import CheckpointError, read_checkpoint, read_safetensors
 
 TRAINING = {"config": '{"steps": 3}', "step": "3", "data": "shapes-512"}
 """Metadata as the trainer writes it."""

@@ -9,7 +9,7 @@ import torch
 from support.models import SHAPES, random_model
 from torch import Tensor
 
-from exemplar_model.config import CLIP_MEAN, CLIP_STD
+from exemplar_model.constants import CLIP_MEAN, CLIP_STD
 from exemplar_model.encoder import (
     EncoderConfig,
     ExemplarEncoder,

@@ -8,16 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 HOST_MODULES = ("comfy", "comfy_api", "folder_paths", "nodes", "node_helpers", "latent_preview")
-NOT_FOR_NODES = (
-    "components",
-    "pipeline",
-    "convert",
-    "diffusers_folder",
-    "inspection",
-    "cli",
-    "__main__",
-    "training",
-)
+NOT_FOR_NODES = ("standalone", "__main__", "training")
 NOT_IN_A_HOST = ("diffusers", "accelerate", "requests", "websocket", "rich")
 
 
@@ -42,13 +33,15 @@ for module in pkgutil.walk_packages(exemplar_model.__path__, "exemplar_model."):
 
 def test_exemplar_model_imports_without_any_host() -> None:
     imported = run(import_all(HOST_MODULES)).split()
-    assert "exemplar_model.region" in imported and "exemplar_model.components" in imported
+    assert (
+        "exemplar_model.region" in imported and "exemplar_model.standalone.components" in imported
+    )
 
 
 def test_nodes_need_nothing_beyond_what_a_host_has() -> None:
     """All that the nodes import works without the development requirements, and without scipy."""
     imported = run(import_all((*HOST_MODULES, *NOT_IN_A_HOST, "scipy"), NOT_FOR_NODES))
-    assert "exemplar_model.checkpoint" in imported.split()
+    assert "exemplar_model.weights.checkpoint" in imported.split()
     for path in (ROOT / "nodes").rglob("*.py"):
         assert not any(f"exemplar_model.{m}" in path.read_text() for m in NOT_FOR_NODES)
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.models import SHAPES, random_model, write_safetensors
 
-from exemplar_model.checkpoint import UNET_PREFIX, CheckpointError, read_safetensors
-from exemplar_model.convert import convert
+from exemplar_model.standalone.convert import convert
+from exemplar_model.weights.checkpoint import UNET_PREFIX, CheckpointError, read_safetensors
 
 
 def write_unet(path: Path, shape: str) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from support.models import SHAPES
 
-from exemplar_model.components import Components, ModelConfig
-from exemplar_model.key_maps import (
+from exemplar_model.standalone.components import Components, ModelConfig
+from exemplar_model.weights.key_maps import (
     autoencoder_from_diffusers,
     encoder_from_diffusers,
     unet_from_diffusers,

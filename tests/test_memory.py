@@ -5,8 +5,8 @@ import platform
 import pytest
 import torch
 
-from bench.measure import anonymous_bytes
 from exemplar_model.memory import release_free_memory
+from lab.bench.measure import anonymous_bytes
 
 MB = 2**20
 

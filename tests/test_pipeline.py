@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.graphs import start_noise
 from support.models import SHAPES, random_model, write_diffusers, write_safetensors
 
-from exemplar_model.checkpoint import read_checkpoint
-from exemplar_model.components import Components, ModelConfig
-from exemplar_model.config import CLIP_MEAN, CLIP_STD
+from exemplar_model.constants import CLIP_MEAN, CLIP_STD
 from exemplar_model.exemplar import exemplar_view
-from exemplar_model.pipeline import paint
-from exemplar_model.sizes import UNetConfig
+from exemplar_model.standalone.components import Components, ModelConfig
+from exemplar_model.standalone.pipeline import paint
+from exemplar_model.weights.checkpoint import read_checkpoint
+from exemplar_model.weights.sizes import UNetConfig
+from lab.host.graphs import start_noise
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from exemplar_model.checkpoint import read_checkpoint
-from exemplar_model.components import Components
-from tiny_model.held_out import scenes
-from tiny_model.transfer import Transfer, measure
+from exemplar_model.standalone.components import Components
+from exemplar_model.weights.checkpoint import read_checkpoint
+from lab.tiny_model.held_out import scenes
+from lab.tiny_model.transfer import Transfer, measure
 
 MODEL = Path(__file__).parents[1] / "models" / "exemplar-tiny.safetensors"
 MEBIBYTE = 2**20

@@ -3,9 +3,14 @@
 import pytest
 from PIL import Image
 
-from study.report import Section
-from study.solver_report import error_table, finalist_table, screening_table, write_solver_report
-from study.solver_results import Results, Task
+from lab.study.report import Section
+from lab.study.solver_report import (
+    error_table,
+    finalist_table,
+    screening_table,
+    write_solver_report,
+)
+from lab.study.solver_results import Results, Task
 
 TASKS = [
     Task(sampler, "ddim_uniform", steps, cfg)

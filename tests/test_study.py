@@ -7,14 +7,14 @@ from support.models import SHAPES, random_model
 
 from exemplar_model.image import resize_image
 from exemplar_model.region import find_regions
-from study.cases import clean_exemplars, paint_cases
-from study.measures import change_outside, color_distance, seam
-from study.poor_exemplars import POOR
-from study.report import Section, sheet, to_image, write_report
-from study.robustness import study_exemplars
-from study.seams import DEFAULT, OPTIONS, study_seams
-from study.treatments import TREATMENTS
-from tiny_model.held_out import as_pixels, objects, scenes
+from lab.study.cases import clean_exemplars, paint_cases
+from lab.study.measures import change_outside, color_distance, seam
+from lab.study.poor_exemplars import POOR
+from lab.study.report import Section, sheet, to_image, write_report
+from lab.study.robustness import study_exemplars
+from lab.study.seams import DEFAULT, OPTIONS, study_seams
+from lab.study.treatments import TREATMENTS
+from lab.tiny_model.held_out import as_pixels, objects, scenes
 
 SIDE = 64
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tiny_model.pictures import (
+from lab.tiny_model.pictures import (
     HELD_OUT_PHOTOS,
     TRAIN_PHOTOS,
     cut_out,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from exemplar_model.components import Components, ModelConfig
 from exemplar_model.encoder import EncoderConfig
-from tiny_model.held_out import FOLDER, exemplar_picture, objects, scenes
-from tiny_model.pictures import is_held_out
-from tiny_model.transfer import descriptor, drawn_into, kept_error, measure, rank
+from exemplar_model.standalone.components import Components, ModelConfig
+from lab.tiny_model.held_out import FOLDER, exemplar_picture, objects, scenes
+from lab.tiny_model.pictures import is_held_out
+from lab.tiny_model.transfer import descriptor, drawn_into, kept_error, measure, rank
 
 
 def test_the_objects_were_never_trained_on():

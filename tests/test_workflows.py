@@ -10,14 +10,14 @@ import pytest
 from PIL import Image, ImageChops
 from support.layout import outside_of_groups, overlapping
 
-from demo.choose import PAIRS as PAIRS_IN_DEMO
-from demo.choose import pairs
-from demo.headless import PICTURES
-from demo.more_pictures import FRAME_AREA, frames, two_areas, with_areas
+from lab.demo.choose import PAIRS as PAIRS_IN_DEMO
+from lab.demo.choose import pairs
+from lab.demo.more_pictures import FRAME_AREA, frames, two_areas, with_areas
+from lab.host.headless import PICTURES
 
 ROOT = Path(__file__).parents[1]
 PREFIX = "paint-by-example-"
-UI_FILES = sorted((ROOT / "workflows").glob("*.json"))
+UI_FILES = sorted((ROOT / "example_workflows").glob("*.json"))
 NOT_SENT = {"control_after_generate", "upload"}
 SEEDS = {"seed", "noise_seed"}
 NOTES = {"MarkdownNote", "Note"}
@@ -32,9 +32,9 @@ DOWNLOADS = {
 
 
 def api_file(workflow: Path) -> Path:
-    """Where the graph of a workflow stands in API format; the demo queues that of the basic one."""
+    """Where the graph of a workflow stands in API format."""
     name = workflow.name.removeprefix(PREFIX)
-    return ROOT / ("demo" if name == "basic.json" else "tests/workflows") / name
+    return ROOT / "tests" / "api" / name
 
 
 def widget_names(node: dict[str, Any]) -> list[str]:
@@ -62,10 +62,10 @@ def api_graph(workflow: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_workflow_has_an_api_graph_and_a_thumbnail() -> None:
-    in_tests = set((ROOT / "tests" / "workflows").glob("*.json"))
-    assert {api_file(path) for path in UI_FILES} == in_tests | {ROOT / "demo" / "basic.json"}
+    in_tests = set((ROOT / "tests" / "api").glob("*.json"))
+    assert {api_file(path) for path in UI_FILES} == in_tests
     assert {path.stem for path in UI_FILES} == {
-        path.stem for path in (ROOT / "workflows").glob("*.jpg")
+        path.stem for path in (ROOT / "example_workflows").glob("*.jpg")
     }
 
 

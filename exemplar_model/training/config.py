@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
-from ..components import ModelConfig
+from ..standalone.components import ModelConfig
 
 SHIPPED = resources.files(__name__.rpartition(".")[0]) / "configs"
 

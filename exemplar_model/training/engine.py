@@ -14,16 +14,16 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from ..files import written_whole
-from .batches import BatchPlan
 from .checkpoints import Checkpoints
 from .config import ConfigError, TrainConfig
-from .dataset import Sample, Samples
+from .data.batches import BatchPlan
+from .data.dataset import Sample, Samples
+from .data.sources import open_dataset, open_training_data
 from .export import export
 from .loading import open_loader
 from .process import agree, averaged, new_accelerator, new_stage, stop_on_signal
 from .report import Report
-from .sources import open_dataset, open_training_data
-from .stage import Stage, fixed_batches
+from .stages.stage import Stage, fixed_batches
 
 MAY_CHANGE = {
     "steps",

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from ..files import written_whole
 from .checkpoints import STATE, Checkpoints, Progress, load
 from .config import ConfigError, load_config
+from .data.sources import open_training_data
 from .process import averaged, new_accelerator, new_stage
-from .sources import open_training_data
-from .stage import Stage
+from .stages.stage import Stage
 
 
 def export(stage: Stage, dataset: Any, progress: Progress, path: Path) -> None:

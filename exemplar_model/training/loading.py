@@ -7,10 +7,10 @@ from typing import Any
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from .batches import BatchPlan, StepBatches
 from .config import TrainConfig
-from .dataset import Sample, Samples, collate
-from .shards import ShardStream
+from .data.batches import BatchPlan, StepBatches
+from .data.dataset import Sample, Samples, collate
+from .data.shards import ShardStream
 
 
 def open_loader(

@@ -14,11 +14,11 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
 
-from .autoencoder import AutoencoderStage
 from .config import ConfigError, TrainConfig
-from .denoiser import DenoiserStage
-from .stage import Stage
-from .tower import TowerStage
+from .stages.autoencoder import AutoencoderStage
+from .stages.denoiser import DenoiserStage
+from .stages.stage import Stage
+from .stages.tower import TowerStage
 
 STAGES: dict[str, type[Stage]] = {
     "denoiser": DenoiserStage,

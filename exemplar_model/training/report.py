@@ -27,7 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from .checkpoints import Progress
 from .config import TrainConfig
-from .stage import Scalars
+from .stages.stage import Scalars
 
 LOG_EVERY = 10
 """Updates between two entries of the log."""

@@ -14,12 +14,12 @@ import torch
 from rich.table import Table
 from webdataset.shardlists import expand_urls
 
-from .coco import Coco
 from .config import Data, ShardData, TrainConfig
-from .dataset import Sample, Samples
-from .openimages import OpenImages
-from .shards import ShardStream, count_samples
-from .sources import open_source, open_training_data
+from .data.coco import Coco
+from .data.dataset import Sample, Samples
+from .data.openimages import OpenImages
+from .data.shards import ShardStream, count_samples
+from .data.sources import open_source, open_training_data
 
 GPUS, GPUS_PER_NODE = 64, 8
 SAMPLES = 40 * 1_900_000

@@ -20,16 +20,16 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...exemplar_model.checkpoint import (
+from ...exemplar_model.constants import OFFICIAL_MODEL
+from ...exemplar_model.encoder import ExemplarEncoder, Tokens, empty_encoder, load_encoder
+from ...exemplar_model.mask import latent_keep_mask
+from ...exemplar_model.saved import ModelIdentity, fingerprint
+from ...exemplar_model.weights.checkpoint import (
     Checkpoint,
     CheckpointError,
     read_checkpoint,
 )
-from ...exemplar_model.config import OFFICIAL_MODEL
-from ...exemplar_model.encoder import ExemplarEncoder, Tokens, empty_encoder, load_encoder
-from ...exemplar_model.mask import latent_keep_mask
-from ...exemplar_model.saved import ModelIdentity, fingerprint
-from ...exemplar_model.sizes import AutoencoderConfig
+from ...exemplar_model.weights.sizes import AutoencoderConfig
 from .attention import use_fused_attention_on_cpu, use_single_token_attention
 from .files import read_weights
 from .precision import WEIGHT_DTYPES, cast_dtype

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ...exemplar_model.checkpoint import Checkpoint
-from ...exemplar_model.sizes import AutoencoderConfig
+from ...exemplar_model.weights.checkpoint import Checkpoint
+from ...exemplar_model.weights.sizes import AutoencoderConfig
 
 STABLE_DIFFUSION = (128, 256, 512, 512)
 """Widths of the autoencoder whose colours the host knows."""

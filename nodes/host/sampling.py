@@ -14,7 +14,7 @@ import node_helpers
 import torch
 from torch import Tensor
 
-from ...exemplar_model.config import LATENT_CHANNELS
+from ...exemplar_model.constants import LATENT_CHANNELS
 from ...exemplar_model.mask import masked_image
 from ...exemplar_model.memory import release_free_memory
 from ...exemplar_model.sampler import SAMPLERS, from_noise, to_latents

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.library import comfyui_path
 
-from demo.headless import Host, running_host
+from lab.host.headless import Host, running_host
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -14,13 +14,13 @@ from PIL import Image
 from support.front_end import FrontEnd, front_end
 from support.layout import overlapping
 
-from demo.headless import PACK, Host
+from lab.host.headless import PACK, Host
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
-BASIC = PACK / "workflows" / "paint-by-example-basic.json"
+WORKFLOWS = sorted((PACK / "example_workflows").glob("*.json"))
+BASIC = PACK / "example_workflows" / "paint-by-example-basic.json"
 OURS = ("LoadExemplarModel", "EncodeExemplar", "ExemplarInpaintSampler")
 
 

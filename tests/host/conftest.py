@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from support.library import comfyui_path
 from support.models import SHAPES, RandomModel, random_model, write_safetensors
-from support.pictures import pictures
 
-from demo.headless import Host, running_host
+from lab.host.headless import Host, running_host
+from lab.host.pictures import pictures
 
 
 @pytest.fixture(scope="session")

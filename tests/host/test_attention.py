@@ -11,7 +11,7 @@ from support.models import RandomModel, write_safetensors
 COUNT = """
 import json, torch
 import comfy.ldm.modules.attention as attention
-from pack.exemplar_model.checkpoint import read_checkpoint
+from pack.exemplar_model.weights.checkpoint import read_checkpoint
 from pack.nodes.host import files, model
 
 calls = {"fused": 0, "sub_quadratic": 0}

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from support.library import comfyui_path
 
-from bench.parts import PARTS
-from bench.report import keep, write_report
-from bench.step import OURS_BF16
-from bench.tables import TABLES, peak_shares
-from demo.headless import PACK
+from lab.bench.parts import PARTS
+from lab.bench.report import keep, write_report
+from lab.bench.step import OURS_BF16
+from lab.bench.tables import TABLES, peak_shares
+from lab.host.headless import PACK
 
 MEASURE = """
 import dataclasses, importlib, json, sys
@@ -24,7 +24,7 @@ from pathlib import Path
 from bench.parts import PARTS, Settings
 
 def call_here(module, function, **arguments):
-    result = getattr(importlib.import_module("bench." + module), function)(**arguments)
+    result = getattr(importlib.import_module("lab.bench." + module), function)(**arguments)
     return json.loads(json.dumps(result))
 
 comfyui, output = Path(sys.argv[1]), Path(sys.argv[2])
@@ -62,7 +62,7 @@ def measured(everything: dict[str, Any]) -> dict[str, Result]:
 @pytest.fixture(scope="module")
 def step(comfyui: str, output: Path) -> Result:
     """The part as a user runs it."""
-    command = [sys.executable, "-m", "bench", "--comfyui", comfyui, "--output", str(output)]
+    command = [sys.executable, "-m", "lab.bench", "--comfyui", comfyui, "--output", str(output)]
     asked = ["--size", "tiny", "--parts", "step", "--rounds", "2"]
     printed = subprocess.run(
         [*command, *asked], stdout=subprocess.PIPE, text=True, check=True, cwd=PACK

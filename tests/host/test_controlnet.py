@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.addons import write_control_lora, write_controlnet
-from support.graphs import Graph, Link, Run
 from torch import Tensor
 
-from demo.headless import Host, HostError
+from lab.host.graphs import Graph, Link, Run
+from lab.host.headless import Host, HostError
 
 # exemplars, masks, hints: one region; regions that share an exemplar and a hint; one of each
 CASES = {

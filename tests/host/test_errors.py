@@ -12,10 +12,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
-from support.graphs import Graph, Run
 from support.models import RandomModel, write_lightning, write_safetensors
 
-from demo.headless import Host, HostError
+from lab.host.graphs import Graph, Run
+from lab.host.headless import Host, HostError
 
 FRESH_SEEDS = itertools.count(1000)  # so that no good prompt comes from the host's cache
 OFFICIAL = "Fantasy-Studio/Paint-by-Example"

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 from support.addons import write_controlnet, write_lora, write_text_encoder, write_upscaler
 
-from demo.headless import PACK, PICTURES, Host
-from demo.thumbnails import BYPASSED, WORKFLOWS, without_add_ons
-from exemplar_model.checkpoint import read_checkpoint
-from exemplar_model.components import Components
+from exemplar_model.standalone.components import Components
+from exemplar_model.weights.checkpoint import read_checkpoint
+from lab.assets.thumbnails import BYPASSED, WORKFLOWS, without_add_ons
+from lab.host.headless import PACK, PICTURES, Host
 
 MODEL = PACK / "models" / "exemplar-tiny.safetensors"
 STEPS = 4

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from safetensors.torch import save_file
-from support.graphs import Graph, Link
 from support.models import RandomModel, write_safetensors
 
-from demo.headless import Host, HostError
-from exemplar_model.checkpoint import AUTOENCODER_PREFIX, UNET_PREFIX
+from exemplar_model.weights.checkpoint import AUTOENCODER_PREFIX, UNET_PREFIX
+from lab.host.graphs import Graph, Link
+from lab.host.headless import Host, HostError
 
 STEM = f"{UNET_PREFIX}input_blocks.0.0.weight"
 

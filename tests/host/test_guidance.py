@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from support.graphs import Graph, Link, Run
 from support.library import run_in_host_process
 from support.models import RandomModel, write_safetensors
 from torch import Tensor
 
-from demo.headless import Host, HostError
+from lab.host.graphs import Graph, Link, Run
+from lab.host.headless import Host, HostError
 
 Interval = tuple[float, float] | None
 
@@ -81,7 +81,7 @@ COUNT = """
 import copy, json, torch
 import comfy.sample
 import comfy.samplers
-from pack.exemplar_model.checkpoint import read_checkpoint
+from pack.exemplar_model.weights.checkpoint import read_checkpoint
 from pack.nodes.host import files, guidance, model, sampling
 
 torch.set_grad_enabled(False)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from support.addons import write_changed, write_lora
-from support.graphs import Graph, Run
 from support.models import RandomModel
 from torch import Tensor
 
-from demo.headless import Host
+from lab.host.graphs import Graph, Run
+from lab.host.headless import Host
 
 STRENGTH = 0.7
 

@@ -10,7 +10,7 @@ from support.models import RandomModel, write_safetensors
 
 LOAD = """
 import json, threading, time, torch
-from pack.exemplar_model.checkpoint import read_checkpoint
+from pack.exemplar_model.weights.checkpoint import read_checkpoint
 from pack.nodes.host import files, model
 
 def anonymous():

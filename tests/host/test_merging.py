@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from support.addons import write_changed
-from support.graphs import Graph, Link, Run
 from support.models import SHAPES, RandomModel, random_model, write_safetensors
 from torch import Tensor
 
-from demo.headless import Host, HostError
-from exemplar_model.checkpoint import UNET_PREFIX
-from exemplar_model.convert import convert
+from exemplar_model.standalone.convert import convert
+from exemplar_model.weights.checkpoint import UNET_PREFIX
+from lab.host.graphs import Graph, Link, Run
+from lab.host.headless import Host, HostError
 
 RATIO = 0.3
 

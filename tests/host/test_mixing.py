@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.graphs import Graph, Link, Run
 from torch import Tensor
 
-from demo.headless import Host
+from lab.host.graphs import Graph, Link, Run
+from lab.host.headless import Host
 
 NAMES = ("face", "paw", "coffee")
 

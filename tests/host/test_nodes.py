@@ -12,13 +12,13 @@ import pytest
 import requests
 import torch
 from PIL import Image
-from support.graphs import Graph, Run
-from support.pictures import pictures
 
-from demo.__main__ import node_of, paint
-from demo.headless import PACK, PACK_NAME, PICTURES, Host
-from demo.side_by_side import side_by_side
 from exemplar_model.exemplar import exemplar_view
+from lab.demo.__main__ import node_of, paint
+from lab.demo.side_by_side import side_by_side
+from lab.host.graphs import Graph, Run
+from lab.host.headless import PACK, PACK_NAME, PICTURES, Host
+from lab.host.pictures import pictures
 
 SCHEMAS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "LoadExemplarModel": (
@@ -119,7 +119,9 @@ def test_schema(host: Host, node: str) -> None:
 def test_templates_are_served(host: Host) -> None:
     templates = host.get("workflow_templates")[PACK_NAME]
     # the host lists them as the file system does
-    assert sorted(templates) == sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
+    assert sorted(templates) == sorted(
+        path.stem for path in (PACK / "example_workflows").glob("*.json")
+    )
     for name in templates:
         assert host.get(f"api/workflow_templates/{PACK_NAME}/{name}.json")["nodes"]
 
@@ -164,7 +166,7 @@ def test_encoder_shows_what_it_saw(host: Host) -> None:
 
 def test_demo_prompt_and_side_by_side(host: Host) -> None:
     """The demo's own graph, model and pictures, with fewer steps."""
-    prompt = json.loads((PACK / "demo" / "basic.json").read_text())
+    prompt = json.loads((PACK / "tests" / "api" / "basic.json").read_text())
     prompt[node_of(prompt, "ExemplarInpaintSampler")]["inputs"]["steps"] = 2
     outputs = paint(host, prompt)
     result = host.output(outputs[node_of(prompt, "SaveImage")]["images"][0])

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.graphs import Graph, Run, start_noise
 from support.models import SHAPES, RandomModel, write_diffusers, write_lightning
-from support.pictures import pictures
 from torch import Tensor
 from torchvision.transforms import functional as transforms
 
-from demo.headless import Host
-from exemplar_model.config import CLIP_MEAN, CLIP_STD, LATENT_SCALE
-from exemplar_model.sizes import AutoencoderConfig
+from exemplar_model.constants import CLIP_MEAN, CLIP_STD, LATENT_SCALE
+from exemplar_model.weights.sizes import AutoencoderConfig
+from lab.host.graphs import Graph, Run, start_noise
+from lab.host.headless import Host
+from lab.host.pictures import pictures
 
 SEED, STEPS = 11, 8
 LAYOUTS: dict[str, Callable[[Path, RandomModel], None] | None] = {

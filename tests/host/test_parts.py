@@ -15,7 +15,7 @@ from bench.measure import anonymous_bytes
 import comfy.model_management as management
 import comfy.sample
 import latent_preview
-from pack.exemplar_model.checkpoint import read_checkpoint
+from pack.exemplar_model.weights.checkpoint import read_checkpoint
 from pack.nodes.host import files, model, sampling
 
 torch.set_grad_enabled(False)

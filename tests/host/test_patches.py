@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from support.graphs import Graph, Run
 from torch import Tensor
 
-from demo.headless import Host, HostError
+from lab.host.graphs import Graph, Run
+from lab.host.headless import Host, HostError
 
 FREE_U = (
     {"b1": 1.0, "b2": 1.0, "s1": 1.0, "s2": 1.0},

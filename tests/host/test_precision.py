@@ -11,7 +11,7 @@ from support.models import RandomModel, write_safetensors
 
 EVALUATE = """
 import json, torch
-from pack.exemplar_model.checkpoint import read_checkpoint
+from pack.exemplar_model.weights.checkpoint import read_checkpoint
 from pack.nodes.host import files, model
 
 if CAPABILITIES is None:

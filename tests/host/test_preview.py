@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.library import run_in_host_process
 
-from demo.headless import PACK
+from lab.host.headless import PACK
 
 MODEL = PACK / "models" / "exemplar-tiny.safetensors"
 PREVIEW = """
@@ -40,8 +40,8 @@ FULL_SIZE = """
 import json
 from types import SimpleNamespace
 import torch
-from pack.exemplar_model.components import Components, ModelConfig
-from pack.exemplar_model.checkpoint import AUTOENCODER_PREFIX
+from pack.exemplar_model.standalone.components import Components, ModelConfig
+from pack.exemplar_model.weights.checkpoint import AUTOENCODER_PREFIX
 from pack.nodes.host import preview
 
 with torch.device("meta"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.graphs import Graph, Run
 
-from demo.headless import Host, HostError
+from lab.host.graphs import Graph, Run
+from lab.host.headless import Host, HostError
 
 
 def test_progress_and_previews_reach_the_websocket(host: Host) -> None:

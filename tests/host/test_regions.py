@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.graphs import Graph, Link, Run
 
-from demo.headless import Host
+from lab.host.graphs import Graph, Link, Run
+from lab.host.headless import Host
 
 MASKS = ["odd_mask_left", "odd_mask", "odd_mask_overlapping", "odd_mask_border"]
 EXEMPLARS = ["face", "paw", "small", "small_flipped"]

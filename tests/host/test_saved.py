@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.graphs import Graph, Link, Run
 from support.library import run_in_host_process
-from support.pictures import pictures
 
-from demo.headless import Host, HostError
 from exemplar_model.exemplar import exemplar_view
 from exemplar_model.saved import SavedExemplar
+from lab.host.graphs import Graph, Link, Run
+from lab.host.headless import Host, HostError
+from lab.host.pictures import pictures
 
 STRENGTHS = itertools.count(1)
 

@@ -15,7 +15,7 @@ import comfy.ldm.modules.attention as attention
 import comfy.sample
 import comfy.sd
 import nodes
-from pack.exemplar_model.checkpoint import read_checkpoint
+from pack.exemplar_model.weights.checkpoint import read_checkpoint
 from pack.nodes.host import attention as ours, files, model
 
 torch.set_grad_enabled(False)

@@ -11,17 +11,17 @@ import pytest
 from support.library import comfyui_path
 from support.models import RandomModel, write_safetensors
 
-from demo.headless import PACK
+from lab.host.headless import PACK
 
 MEASURE = """
 import json, sys
 from pathlib import Path
-import study.solvers
-from study.solver_results import Task
-from exemplar_model.config import LATENT_SCALE
-from exemplar_model.pipeline import paint
-from study.cases import CONTEXT
-bench = study.solvers.Bench(Path(sys.argv[1]), Path(sys.argv[2]), 64)
+import lab.study.solvers
+from lab.study.solver_results import Task
+from exemplar_model.constants import LATENT_SCALE
+from exemplar_model.standalone.pipeline import paint
+from lab.study.cases import CONTEXT
+bench = lab.study.solvers.Bench(Path(sys.argv[1]), Path(sys.argv[2]), 64)
 tasks = [
     Task("ddim", "simple", 20, 3.0), Task("plms", "ddim_uniform", 20, 3.0),
     Task("euler", "simple", 20, 3.0), Task("euler", "simple", 20, 1.0),

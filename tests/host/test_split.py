@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.graphs import Graph, Link, Run
-from support.pictures import pictures
 
-from demo.headless import Host, HostError
+from lab.host.graphs import Graph, Link, Run
+from lab.host.headless import Host, HostError
+from lab.host.pictures import pictures
 
 
 def split(graph: Graph, mask: Link, min_size: float = 0.01) -> Link:

@@ -7,10 +7,10 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.graphs import Graph, Run
 from support.models import SHAPES, RandomModel
 
-from demo.headless import Host, HostError
+from lab.host.graphs import Graph, Run
+from lab.host.headless import Host, HostError
 
 
 def test_all_tokens_condition_the_painting(host: Host, models: dict[str, RandomModel]) -> None:

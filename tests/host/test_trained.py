@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from support.graphs import Graph, Run
-from support.pictures import pictures
 
-from demo.headless import Host
-from exemplar_model.checkpoint import read_checkpoint
-from exemplar_model.components import Components
-from exemplar_model.config import LATENT_SCALE
-from exemplar_model.pipeline import paint
+from exemplar_model.constants import LATENT_SCALE
+from exemplar_model.standalone.components import Components
+from exemplar_model.standalone.pipeline import paint
 from exemplar_model.training.engine import train
+from exemplar_model.weights.checkpoint import read_checkpoint
+from lab.host.graphs import Graph, Run
+from lab.host.headless import Host
+from lab.host.pictures import pictures
 from tests.support.training import small_config
 
 

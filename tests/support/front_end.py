@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demo.headless import PACK_NAME, Host
+from lab.host.headless import PACK_NAME, Host
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Route

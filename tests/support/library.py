@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from demo.headless import PACK
+from lab.host.headless import PACK
 
 PREAMBLE = """
 import sys
 from pathlib import Path
-from demo.library import load_pack
+from lab.host.library import load_pack
 load_pack(Path(sys.argv[1]), "--cpu", *sys.argv[3:])
 path = Path(sys.argv[2])
 """

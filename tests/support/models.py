@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPVisionConfig
 
-from exemplar_model.components import Components, ModelConfig
 from exemplar_model.encoder import EncoderConfig, load_encoder
-from exemplar_model.key_maps import encoder_from_diffusers
+from exemplar_model.standalone.components import Components, ModelConfig
+from exemplar_model.weights.key_maps import encoder_from_diffusers
 
 SHAPES = {
     # factor 8, two UNet levels, four mapper blocks fewer than published

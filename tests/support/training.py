@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from exemplar_model.training.config import TrainConfig, load_config
-from exemplar_model.training.dataset import Sample, collate
-from exemplar_model.training.sources import open_dataset
+from exemplar_model.training.data.dataset import Sample, collate
+from exemplar_model.training.data.sources import open_dataset
 
 ROOT = Path(__file__).parents[2]
 SMALL = (

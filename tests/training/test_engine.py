@@ -10,10 +10,10 @@ import time
 import pytest
 import torch
 
-from exemplar_model.checkpoint import read_checkpoint
-from exemplar_model.components import Components
+from exemplar_model.standalone.components import Components
 from exemplar_model.training.config import ConfigError
 from exemplar_model.training.engine import learning_rate, train
+from exemplar_model.weights.checkpoint import read_checkpoint
 from tests.support.photos import write_open_images
 from tests.support.training import (
     ROOT,

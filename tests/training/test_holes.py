@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from exemplar_model.training.holes import (
+from exemplar_model.training.data.holes import (
     Box,
     box_hole,
     extend,

@@ -9,16 +9,16 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from exemplar_model.training.config import Augmentation, GeneratedData
-from exemplar_model.training.dataset import (
+from exemplar_model.training.data.dataset import (
     ExemplarDataset,
     KeptDataset,
     SampleMaker,
     collate,
     draw_noise,
 )
-from exemplar_model.training.holes import Box
-from exemplar_model.training.pictures import Picture, UnreadablePictureError
-from exemplar_model.training.synthetic import Shapes
+from exemplar_model.training.data.holes import Box
+from exemplar_model.training.data.pictures import Picture, UnreadablePictureError
+from exemplar_model.training.data.synthetic import Shapes
 
 PLAIN = {"flip": 0, "rotate": 0, "blur": 0, "affine": 0}
 LEAST_P = 1e-3

@@ -7,17 +7,17 @@ import tarfile
 import pytest
 import torch
 
-from exemplar_model.training.batches import BatchPlan
 from exemplar_model.training.config import (
     Augmentation,
     ConfigError,
     OpenImagesData,
     ShardData,
 )
-from exemplar_model.training.dataset import ExemplarDataset, SampleMaker
-from exemplar_model.training.openimages import OpenImages
-from exemplar_model.training.shards import Place, ShardStream, count_samples, write_shards
-from exemplar_model.training.sources import open_dataset, open_training_data
+from exemplar_model.training.data.batches import BatchPlan
+from exemplar_model.training.data.dataset import ExemplarDataset, SampleMaker
+from exemplar_model.training.data.openimages import OpenImages
+from exemplar_model.training.data.shards import Place, ShardStream, count_samples, write_shards
+from exemplar_model.training.data.sources import open_dataset, open_training_data
 from exemplar_model.training.throughput import measure, picture_bytes
 from tests.support.photos import write_open_images
 from tests.support.training import small_config

@@ -4,20 +4,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from exemplar_model.components import load_original, new_autoencoder
 from exemplar_model.encoder import ExemplarEncoder
-from exemplar_model.key_maps import autoencoder_names
-from exemplar_model.training.autoencoder import (
+from exemplar_model.standalone.components import load_original, new_autoencoder
+from exemplar_model.training.data.sources import open_dataset
+from exemplar_model.training.stages.autoencoder import (
     AutoencoderStage,
     Reconstruction,
     encode_moments,
     normalised,
     whole_cells,
 )
-from exemplar_model.training.parts import read_tower, starting_components
-from exemplar_model.training.sources import open_dataset
-from exemplar_model.training.stage import fixed_batches
-from exemplar_model.training.tower import TowerStage
+from exemplar_model.training.stages.parts import read_tower, starting_components
+from exemplar_model.training.stages.stage import fixed_batches
+from exemplar_model.training.stages.tower import TowerStage
+from exemplar_model.weights.key_maps import autoencoder_names
 from tests.support.training import small_batch, small_config
 
 CPU = torch.device("cpu")

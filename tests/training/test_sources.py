@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from exemplar_model.training.coco import Coco
 from exemplar_model.training.config import Augmentation, CocoData, ConfigError, OpenImagesData
-from exemplar_model.training.dataset import ExemplarDataset, SampleMaker
-from exemplar_model.training.holes import Box
-from exemplar_model.training.openimages import BAD_IDS, OpenImages
-from exemplar_model.training.pictures import UnreadablePictureError
-from exemplar_model.training.sources import open_dataset, open_training_data
+from exemplar_model.training.data.coco import Coco
+from exemplar_model.training.data.dataset import ExemplarDataset, SampleMaker
+from exemplar_model.training.data.holes import Box
+from exemplar_model.training.data.openimages import BAD_IDS, OpenImages
+from exemplar_model.training.data.pictures import UnreadablePictureError
+from exemplar_model.training.data.sources import open_dataset, open_training_data
 from exemplar_model.training.throughput import Demand, measure, paper_table, picture_bytes
 from tests.support.photos import write_csv, write_jpeg, write_open_images
 from tests.support.training import small_config

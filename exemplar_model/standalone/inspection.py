@@ -1,0 +1,230 @@
+"""What a model file or folder is: told by its keys, sizes by its shapes, no weights loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from ..constants import LATENT_CHANNELS, UNET_CHANNELS
+from ..encoder import EncoderConfig
+from ..weights.checkpoint import (
+    AUTOENCODER_PREFIX,
+    FOLDERS,
+    UNET_PREFIX,
+    Checkpoint,
+    CheckpointError,
+    component_file,
+    read_checkpoint,
+    read_weights,
+    split_original,
+)
+from ..weights.key_maps import StateDict
+from ..weights.sizes import AutoencoderConfig, UNetConfig
+
+PARTS = {
+    "UNet": (UNET_PREFIX, "unet/"),
+    "autoencoder": (AUTOENCODER_PREFIX, "vae/"),
+    "text encoder": ("cond_stage_model.transformer.text_model.",),
+    "tower": ("cond_stage_model.transformer.", "image_encoder/model."),
+    "mapper": ("cond_stage_model.mapper.", "image_encoder/mapper."),
+    "projection": (
+        "cond_stage_model.final_ln.",
+        "proj_out.",
+        "image_encoder/final_layer_norm.",
+        "image_encoder/proj_out.",
+    ),
+    "null vector": ("learnable_vector", "image_encoder/uncond_vector"),
+}
+"""Prefixes of the tensors of each part, in files and in diffusers folders."""
+OTHER = "other"
+CONFIG_KEYS = ("stage", "data.kind", "resolution", "steps", "batch", "learning_rate", "seed")
+LONGEST_VALUE = 200
+STEM = UNET_PREFIX + "input_blocks.0.0.weight"
+STAGES = {"autoencoder": "init.autoencoder", "tower": "init.tower"}
+"""Parts that a training stage writes alone, and the key that takes them."""
+
+
+@dataclass
+class Part:
+    """Tensors of one purpose: their number, parameters, and dtypes."""
+
+    tensors: int = 0
+    parameters: int = 0
+    dtypes: set[str] = field(default_factory=set[str])
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a file or folder.
+
+    Attributes:
+        layout: what it is, in a few words.
+        megabytes: size of its weights' files.
+        parts: by name, those present.
+        sizes: widths and depths by part, as text.
+        metadata: of the files, such as config, step and data of a training run.
+        problem: why it cannot be used as a model, in one sentence; None if it can.
+    """
+
+    layout: str
+    megabytes: float
+    parts: dict[str, Part]
+    sizes: dict[str, str]
+    metadata: dict[str, str]
+    problem: str | None
+
+
+def inspect_model(path: Path) -> Inspection:
+    """Tell what a file or a folder is.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds no weights.
+    """
+    if not path.exists():
+        raise CheckpointError(f"There is no {path}.")
+    tensors: StateDict = {}
+    metadata: dict[str, str] = {}
+    files = _files(path)
+    for prefix, file in files.items():
+        found, about = _read_shapes(file)
+        tensors |= {prefix + name: tensor for name, tensor in found.items()}
+        metadata |= about
+    checkpoint, problem = None, None
+    try:
+        checkpoint = read_checkpoint(path, _read_shapes)
+    except CheckpointError as error:
+        problem = str(error)
+    parts = _parts(tensors)
+    alone = next(iter(parts)) if path.is_file() and len(parts) == 1 else None
+    if alone in STAGES:
+        problem = (
+            f"{path.name} is only a part of a model; a training configuration takes it as "
+            f"{STAGES[alone]}."
+        )
+    return Inspection(
+        layout=_layout(path, tensors, parts, alone),
+        megabytes=sum(file.stat().st_size for file in files.values()) / 1e6,
+        parts=parts,
+        sizes=_sizes(checkpoint or split_original(tensors, metadata)),
+        metadata=metadata,
+        problem=problem,
+    )
+
+
+def describe(path: Path, found: Inspection) -> Group:
+    """The inspection as tables for a terminal."""
+    title = f"{path.name}: {found.layout}, {found.megabytes:.1f} MB"
+    parts = Table("part", title=Text(title))
+    for heading in ("tensors", "parameters"):
+        parts.add_column(heading, justify="right")
+    parts.add_column("dtype")
+    parts.add_column("sizes")
+    for name, part in found.parts.items():
+        dtypes = ", ".join(sorted(part.dtypes))
+        size = found.sizes.get(name, "")
+        parts.add_row(name, str(part.tensors), f"{part.parameters:,}", dtypes, size)
+    if not found.metadata:
+        return Group(parts)
+    metadata = Table("metadata", "value")
+    for name, value in sorted(found.metadata.items()):
+        metadata.add_row(Text(name), Text(_summary(name, value)))
+    return Group(parts, metadata)
+
+
+def _files(path: Path) -> dict[str, Path]:
+    """Files with weights, by the prefix that their tensors get here."""
+    if not path.is_dir():
+        return {"": path}
+    files = {f"{name}/": component_file(path / name) for name in FOLDERS if (path / name).is_dir()}
+    if not files:
+        raise CheckpointError(
+            f"The folder {path.name} holds none of {', '.join(f'{name}/' for name in FOLDERS)}; "
+            "choose a diffusers folder, or a file."
+        )
+    return files
+
+
+def _read_shapes(path: Path) -> tuple[StateDict, dict[str, str]]:
+    """Tensors without data, and metadata; the file is mapped, and only its header is read."""
+    tensors, metadata = read_weights(path)
+    metadata.pop("format", None)  # diffusers' and transformers' own
+    return {name: tensor.to("meta") for name, tensor in tensors.items()}, metadata
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> dict[str, Part]:
+    parts = {name: Part() for name in (*PARTS, OTHER)}
+    for key, tensor in tensors.items():
+        owner = next((name for name, prefixes in PARTS.items() if key.startswith(prefixes)), OTHER)
+        part = parts[OTHER if key.endswith(".position_ids") else owner]
+        part.tensors += 1
+        part.parameters += tensor.numel()
+        part.dtypes.add(str(tensor.dtype).removeprefix("torch."))
+    return {name: part for name, part in parts.items() if part.tensors}
+
+
+def _layout(
+    path: Path, tensors: Mapping[str, Tensor], parts: Iterable[str], alone: str | None
+) -> str:
+    if path.is_dir():
+        return "diffusers folder"
+    if alone in STAGES:
+        return f"only {'an' if alone[0] in 'aeiou' else 'a'} {alone}, as a training stage writes it"
+    if {"mapper", "null vector"} & set(parts):
+        return f"original layout, {'safetensors' if path.suffix == '.safetensors' else 'pickle'}"
+    channels = tensors[STEM].shape[1] if STEM in tensors else 0
+    return {
+        LATENT_CHANNELS: "Stable Diffusion",
+        UNET_CHANNELS: "Stable Diffusion inpainting",
+    }.get(channels, "unknown")
+
+
+def _sizes(model: Checkpoint) -> dict[str, str]:
+    """Sizes of the parts that are there, from the outside in."""
+    sizes: dict[str, str] = {}
+    with suppress(KeyError):
+        unet = UNetConfig.from_state_dict(model.unet)
+        sizes["UNet"] = (
+            f"channels {_list(unet.channels)}, residual blocks {unet.residual_blocks}, "
+            f"heads {model.unet_heads}, context {unet.context_dim}"
+        )
+    with suppress(KeyError):
+        autoencoder = AutoencoderConfig.from_state_dict(model.autoencoder)
+        sizes["autoencoder"] = (
+            f"channels {_list(autoencoder.widths)}, residual blocks {autoencoder.residual_blocks}, "
+            f"latent channels {autoencoder.embed_dim}, factor {autoencoder.factor}"
+        )
+    with suppress(KeyError):
+        # a tower alone has no projection, nor a line in which its size would be shown
+        projection = {"proj_out.weight": torch.empty(0)}
+        encoder = EncoderConfig.from_state_dict(projection | model.encoder, model.vision_heads)
+        sizes["tower"] = (
+            f"width {encoder.vision_width}, layers {encoder.vision_layers}, "
+            f"heads {encoder.vision_heads}, patch {encoder.patch_size}, view {encoder.image_size}"
+        )
+        sizes["mapper"] = f"blocks {encoder.mapper_blocks}"
+        sizes["projection"] = f"{encoder.vision_width} → {encoder.context_dim}"
+    return sizes
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return "-".join(map(str, numbers))
+
+
+def _summary(name: str, value: str) -> str:
+    """A value in a line; of a training configuration, what tells most."""
+    with suppress(ValueError):
+        if name == "config" and isinstance(config := json.loads(value), dict):
+            values = cast("dict[str, Any]", config)
+            values |= {f"data.{key}": each for key, each in values.get("data", {}).items()}
+            return ", ".join(f"{key} {values[key]}" for key in CONFIG_KEYS if key in values)
+    return value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}…"

@@ -1,0 +1,1 @@
+"""Training samples: sources of pictures, holes, exemplars."""

@@ -1,0 +1,184 @@
+"""Composed training pictures: cut-out objects over photos, and drawn shapes that need no files."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ..config import ConfigError, CutoutData, GeneratedData
+from .holes import Box, usable
+from .photos import BROKEN, read_pixels
+from .pictures import Picture, Pixels, UnreadablePictureError
+
+SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
+PROCEDURAL = 0.3
+"""Share of backgrounds that are soft colour fields in place of a photo."""
+SECOND_OBJECT = 0.3
+"""Share of pictures with two objects."""
+OBJECT_SIDE = (0.4, 0.85)
+"""Longer side of an object, as a share of the picture's shorter side."""
+HUE_SHIFT = 0.3
+"""Share of objects whose hue is turned at random."""
+
+
+class Cutouts:
+    """Objects with alpha over photos, composed anew for every sample."""
+
+    def __init__(self, config: CutoutData) -> None:
+        self.config = config
+        self.objects = _files(config.objects, "objects")
+        self.backgrounds = _files(config.backgrounds, "backgrounds")
+
+    def __len__(self) -> int:
+        return self.config.samples
+
+    def fingerprint(self) -> str:
+        """Hash of the file names."""
+        names = " ".join(file.name for file in self.objects + self.backgrounds)
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+    def read(self, index: int, rng: np.random.Generator) -> Picture:
+        """Compose a picture; `index` chooses the first object, so that an epoch sees all alike."""
+        long, short = self.config.canvas
+        size = (long, short) if rng.random() < 0.5 else (short, long)
+        canvas = self._background(size, rng)
+        layers: list[Pixels] = []
+        for number in range(2 if rng.random() < SECOND_OBJECT else 1):
+            pick = index if number == 0 else int(rng.integers(len(self.objects)))
+            file = self.objects[pick % len(self.objects)]
+            layer = _object_layer(file, size, rng)
+            canvas.paste(layer, mask=layer.getchannel("A"))
+            alpha = np.asarray(layer.getchannel("A"))
+            layers = [np.minimum(below, 255 - alpha) for below in layers] + [alpha]
+        found = [(box, alpha) for alpha in layers if (box := _box(alpha))]
+        if not found:
+            raise UnreadablePictureError(f"no object of picture {index} has a usable size")
+        boxes, objects = zip(*found, strict=True)
+        return Picture(np.asarray(canvas), list(boxes), list(objects))
+
+    def _background(self, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+        if rng.random() < PROCEDURAL:
+            return _colour_field(size, rng)
+        photo = _photo(self.backgrounds[int(rng.integers(len(self.backgrounds)))])
+        W, H = size
+        most = min(photo.width / W, photo.height / H)
+        scale = most * rng.uniform(0.35, 1.0)
+        left = rng.uniform(0, photo.width - W * scale)
+        top = rng.uniform(0, photo.height - H * scale)
+        region = (left, top, left + W * scale, top + H * scale)
+        crop = photo.resize(size, Image.Resampling.BILINEAR, box=region)
+        if rng.random() < 0.5:
+            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        gain, offset = rng.uniform(0.7, 1.2), rng.uniform(-25, 25)
+        return crop.point([int(min(255, max(0, gain * v + offset))) for v in range(256)] * 3)
+
+
+def _files(folder: Path, what: str) -> list[Path]:
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ConfigError(f"data.{what}: {folder} holds no pictures; see the key in the config.")
+    return files
+
+
+@cache
+def _photo(file: Path) -> Image.Image:
+    return Image.fromarray(read_pixels(file, file.name))
+
+
+def _colour_field(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """Random colours on a coarse grid, blown up, with some grain."""
+    W, H = size
+    cells = int(rng.integers(1, 7))
+    coarse = rng.normal(rng.uniform(60, 200, 3), rng.uniform(0, 50), (cells, cells, 3))
+    field = Image.fromarray(coarse.clip(0, 255).astype(np.uint8))
+    field = field.resize(size, Image.Resampling.BICUBIC)
+    grain = rng.normal(0, rng.uniform(0, 8), (H, W, 1))
+    return Image.fromarray((np.asarray(field) + grain).clip(0, 255).astype(np.uint8))
+
+
+def _object_layer(file: Path, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """RGBA layer of the canvas' size with the object at a random place, size, angle and hue."""
+    try:
+        picture = Image.open(file).convert("RGBA")
+    except BROKEN as error:
+        raise UnreadablePictureError(f"{file.name}: {error}") from error
+    if rng.random() < HUE_SHIFT:
+        picture = _turn_hue(picture, int(rng.integers(256)))
+    if rng.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    # premultiplied, so that transparent pixels lend no colour to the edge
+    picture = picture.convert("RGBa")
+    side = rng.uniform(*OBJECT_SIDE) * min(size)
+    scale = side / max(picture.size)
+    shape = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    picture = picture.resize(shape, Image.Resampling.BILINEAR)
+    picture = picture.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR, expand=True)
+    layer = Image.new("RGBa", size)
+    place = [
+        int(rng.uniform(0, max(1, room - own)))
+        for room, own in zip(size, picture.size, strict=True)
+    ]
+    layer.paste(picture, (place[0], place[1]))
+    return layer.convert("RGBA")
+
+
+def _turn_hue(picture: Image.Image, by: int) -> Image.Image:
+    hue, saturation, value = picture.convert("RGB").convert("HSV").split()
+    turned = Image.merge(
+        "HSV", (hue.point([(v + by) % 256 for v in range(256)]), saturation, value)
+    )
+    turned = turned.convert("RGB")
+    turned.putalpha(picture.getchannel("A"))
+    return turned
+
+
+def _box(alpha: Pixels) -> Box | None:
+    bounds = Image.fromarray(alpha).point([0] * 25 + [255] * 231).getbbox()
+    if bounds is None:
+        return None
+    H, W = alpha.shape
+    relative = np.array([bounds]) / np.array([W, H, W, H])
+    return Box(*bounds) if usable(relative)[0] else None
+
+
+class Shapes:
+    """Drawn ellipses, rectangles and triangles on soft colour fields."""
+
+    SIZE = (160, 128)
+
+    def __init__(self, config: GeneratedData) -> None:
+        self.config = config
+
+    def __len__(self) -> int:
+        return self.config.samples
+
+    def fingerprint(self) -> str:
+        """Always the same drawings."""
+        return f"shapes-{self.config.samples}"
+
+    def read(self, index: int, rng: np.random.Generator) -> Picture:
+        """Draw one shape; kind and colour follow from `index`, the rest is drawn from `rng`."""
+        W, H = self.SIZE
+        background = _colour_field(self.SIZE, rng)
+        width, height = rng.integers(32, 72, 2)
+        left, top = int(rng.integers(W - width)), int(rng.integers(H - height))
+        box = Box(left, top, left + int(width), top + int(height))
+        colour = np.random.default_rng(index).integers(0, 256, 3)
+        alpha = Image.new("L", self.SIZE)
+        draw, corners = ImageDraw.Draw(alpha), (box.left, box.top, box.right - 1, box.bottom - 1)
+        if index % 3 == 0:
+            draw.ellipse(corners, fill=255)
+        elif index % 3 == 1:
+            draw.rectangle(corners, fill=255)
+        else:
+            peak = ((box.left + box.right) // 2, box.top)
+            draw.polygon(
+                [peak, (box.right - 1, box.bottom - 1), (box.left, box.bottom - 1)], fill=255
+            )
+        red, green, blue = (int(c) for c in colour)
+        background.paste((red, green, blue), mask=alpha)
+        return Picture(np.asarray(background), [box], [np.asarray(alpha)])

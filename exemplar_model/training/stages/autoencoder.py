@@ -1,0 +1,225 @@
+"""Stage 1 of a small model: its own KL autoencoder (the paper takes Stable Diffusion's)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...constants import LATENT_CHANNELS, LATENT_SCALE
+from ...weights.checkpoint import AUTOENCODER_PREFIX
+from ...weights.key_maps import autoencoder_from_diffusers
+from ..config import ConfigError, TrainConfig
+from ..data.dataset import Sample, Samples
+from .parts import starting_components
+from .stage import Scalars, Stage, fixed_batches, grid
+
+SCALES = (1, 2, 4, 8)
+"""Sides of the blocks whose means are compared: large ones teach colours early."""
+NORMALISATION_SAMPLES = 256
+FADE = (0.05, 0.5)
+"""Shares of the run between which group normalisation is faded in."""
+FIRST_LOGVAR = -6.0
+"""Log-variance of the posterior at the start: at 0 the noise would drown what is to be learned."""
+
+
+class FadingNorm(nn.GroupNorm):
+    """Group normalisation that is faded in: `share` 0 leaves its input as it is, but for scale.
+
+    With 32 groups and few channels, as a small model has them under Stable Diffusion's layout, a
+    picture's mean colour hardly passes a normalisation, and a fresh autoencoder learns brightness
+    and no colours for thousands of updates. Without it colours are learned at once, and kept while
+    it is faded in.
+    """
+
+    share = 1.0
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, …] → [B, C, …]."""
+        normal = F.group_norm(input, self.num_groups, eps=self.eps)
+        mixed = normal if self.share == 1.0 else torch.lerp(input, normal, self.share)
+        shape = (-1,) + (1,) * (input.dim() - 2)
+        return mixed * self.weight.view(shape) + self.bias.view(shape)
+
+
+class Reconstruction(nn.Module):
+    """Encode, sample the posterior with given noise, decode."""
+
+    def __init__(self, autoencoder: AutoencoderKL) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def forward(
+        self, image: Tensor, noise: Tensor, keep_mask: Tensor, holed: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Reconstruct pictures, some of them as they come out of sampling.
+
+        Args:
+            image: [B, 3, H, W] in [-1, 1].
+            noise: [B, 4, h, w], of the posterior.
+            keep_mask: [B, 1, H, W] in [0, 1], 1 = keep.
+            holed: [B] bool; these are decoded from latents of the picture with its hole around
+                the hole, and of the whole picture in it.
+
+        Returns:
+            Reconstruction [B, 3, H, W]; mean and log-variance [B, 4, h, w]; mean of the picture
+            with its hole less that of the whole one, where cells are kept: [B, 4, h, w].
+        """
+        both = torch.cat([image, image * keep_mask])
+        moments, holed_moments = encode_moments(self.autoencoder, both).chunk(2)
+        kept = whole_cells(keep_mask, moments.shape[-1])
+        mean, logvar = moments.chunk(2, dim=1)
+        difference = (holed_moments - moments) * kept
+        around = moments + difference * holed[:, None, None, None]
+        around_mean, around_logvar = around.chunk(2, dim=1)
+        latent = around_mean + noise * torch.exp(0.5 * around_logvar)
+        decoder: Any = self.autoencoder
+        output = decoder.decode(latent, return_dict=False)[0]
+        return output, mean, logvar, difference.chunk(2, dim=1)[0]
+
+
+def whole_cells(keep_mask: Tensor, side: int) -> Tensor:
+    """Latent cells with kept pixels alone: [B, 1, H, W] → [B, 1, side, side] of 0 and 1."""
+    return (-F.adaptive_max_pool2d(-keep_mask, side) >= 1.0).to(keep_mask)
+
+
+def encode_moments(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
+    """Mean and log-variance, unscaled, [B, 8, h, w] of images [B, 3, H, W] in [-1, 1]."""
+    posterior: Any = autoencoder.encode(cast("Any", image), return_dict=False)[0]
+    return torch.cat([posterior.mean, posterior.logvar], dim=1)
+
+
+class AutoencoderStage(Stage):
+    """Trains the autoencoder on training pictures, some with their hole."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        super().__init__(config, device)
+        self.autoencoder = starting_components(config).autoencoder
+        self.fresh = config.init.autoencoder is None and config.init.model is None
+        self.norms: list[Any] = [
+            module for module in self.autoencoder.modules() if isinstance(module, nn.GroupNorm)
+        ]
+        for norm in self.norms:
+            norm.__class__ = FadingNorm  # same parameters, same names
+        if self.fresh:
+            quant_conv: Any = self.autoencoder.quant_conv
+            nn.init.constant_(quant_conv.bias[LATENT_CHANNELS:], FIRST_LOGVAR)
+        # convolutions on small pictures: an eighth faster on a CPU, and what GPUs prefer too
+        module: Any = Reconstruction(self.autoencoder)
+        self.module = module.to(device, memory_format=torch.channels_last)
+
+    def begin(self, step: int) -> None:
+        """Set how much is normalised; trained weights were trained with all of it."""
+        if not self.fresh:
+            return
+        first, last = (share * self.config.steps for share in FADE)
+        for norm in self.norms:
+            norm.share = min(1.0, max(0.0, (step - first) / (last - first)))
+
+    def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
+        """L1 at several scales and squared error of the reconstruction, and two penalties.
+
+        These are the KL divergence, and how far a hole moves the latents around it, as a share of
+        their variance.
+        """
+        image = batch["image"]
+        holed = batch["coin"] < self.config.masked_share
+        output, mean, logvar, moved = module(
+            image, batch["posterior_noise"], batch["keep_mask"], holed
+        )
+        difference = output.float() - image
+        kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
+        shift = moved.square().mean() / mean.var()
+        squared = difference.square().mean()
+        absolute = [F.avg_pool2d(difference, side).abs().mean() for side in SCALES]
+        loss = torch.stack(absolute).sum() + squared
+        return loss + self.config.kl_weight * kl + self.config.shift_weight * shift, {
+            "psnr": _psnr(squared.detach()),
+            "kl": kl.detach(),
+            "shift": shift.detach(),
+        }
+
+    @torch.no_grad()
+    def validate(self, module: Any, batches: Iterable[Sample]) -> dict[str, float]:
+        """Of held-out pictures, decoded from the mode: PSNR, and PSNR with holed surroundings."""
+        errors: dict[str, list[Tensor]] = {"psnr": [], "holed_psnr": []}
+        for batch in batches:
+            for name, holed in (("psnr", False), ("holed_psnr", True)):
+                difference = self._reconstruct(batch, holed) - batch["image"]
+                errors[name].append(difference.square().mean())
+        return {name: float(_psnr(torch.stack(each).mean())) for name, each in errors.items()}
+
+    @torch.no_grad()
+    def sheet(self, batch: Sample) -> Tensor:
+        """Rows of picture, hole, and reconstructions without it and with it."""
+        image = batch["image"]
+        columns = [
+            image,
+            image * batch["keep_mask"],
+            self._reconstruct(batch, holed=False),
+            self._reconstruct(batch, holed=True),
+        ]
+        return grid([[column[i] / 2 + 0.5 for column in columns] for i in range(len(image))])
+
+    def _reconstruct(self, batch: Sample, holed: bool) -> Tensor:
+        image = batch["image"]
+        noise = torch.zeros((), device=image.device)
+        every = torch.full((len(image),), holed, device=image.device)
+        return self.module(image, noise, batch["keep_mask"], every)[0].clamp(-1.0, 1.0)
+
+    @torch.no_grad()
+    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The autoencoder, its latents brought to mean 0 and standard deviation 1 when scaled.
+
+        Raises:
+            ConfigError: its normalisation is still being faded in, which no other program can do.
+        """
+        if any(norm.share < 1.0 for norm in self.norms):
+            raise ConfigError(
+                "At this update the autoencoder's normalisation is not yet faded in; export a "
+                f"checkpoint from update {math.ceil(FADE[1] * self.config.steps)} on."
+            )
+        means = [
+            encode_moments(self.autoencoder, batch["image"].to(self.device)).chunk(2, dim=1)[0]
+            for batch in fixed_batches(dataset, min(NORMALISATION_SAMPLES, len(dataset)), 16)
+        ]
+        mean = torch.cat(means).mean((0, 2, 3))
+        std = torch.cat(means).std((0, 2, 3))
+        state = normalised(self.autoencoder.state_dict(), mean, std)
+        original = autoencoder_from_diffusers(state)
+        return {AUTOENCODER_PREFIX + key: tensor for key, tensor in original.items()}, {}
+
+
+def normalised(state: dict[str, Tensor], mean: Tensor, std: Tensor) -> dict[str, Tensor]:
+    """Fold a change of latent coordinates into the 1×1 convolutions on both sides of the latent.
+
+    Reconstructions stay the same; scaled latents (× 0.18215) get mean 0 and deviation 1, which the
+    noise schedule takes for granted.
+
+    Args:
+        state: of `AutoencoderKL`.
+        mean, std: of its unscaled latents, by channel.
+    """
+    scale = std * LATENT_SCALE
+    shift = torch.cat([mean, torch.zeros_like(mean)])
+    gain = torch.cat([1.0 / scale, torch.ones_like(scale)])
+    offset = torch.cat([torch.zeros_like(scale), -2.0 * scale.log()])  # of the log-variance
+    weight, bias = state["quant_conv.weight"], state["quant_conv.bias"]
+    back = state["post_quant_conv.weight"]
+    return {
+        **state,
+        "quant_conv.weight": weight * gain[:, None, None, None],
+        "quant_conv.bias": (bias - shift) * gain + offset,
+        "post_quant_conv.weight": back * scale[None, :, None, None],
+        "post_quant_conv.bias": state["post_quant_conv.bias"] + back[:, :, 0, 0] @ mean,
+    }
+
+
+def _psnr(squared_error: Tensor) -> Tensor:
+    """In dB, of pictures in [-1, 1]."""
+    return 10.0 * torch.log10(4.0 / squared_error)

@@ -1,0 +1,120 @@
+"""The weights that a run starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...constants import LATENT_CHANNELS, UNET_CHANNELS
+from ...encoder import TOWER, load_tower
+from ...standalone.components import Components, ModelConfig, load_original
+from ...weights.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    component_file,
+    read_checkpoint,
+    read_weights,
+    split_original,
+)
+from ...weights.key_maps import autoencoder_names, unet_names
+from ..config import ConfigError, TrainConfig
+
+STEM = "input_blocks.0.0.weight"
+TOWER_PREFIXES = ("cond_stage_model.transformer.vision_model.", "vision_model.", "")
+"""Of our files, of a CLIP model, and of a vision tower that transformers 5 saved."""
+
+
+def starting_components(config: TrainConfig) -> Components:
+    """The model of a configuration with the weights that `init` names, the rest random.
+
+    Raises:
+        ConfigError: a file does not fit the sizes in the configuration, or is missing.
+        CheckpointError: a file cannot be read.
+    """
+    init = config.init
+    for key, path in init:
+        if path is not None and not path.exists():
+            raise ConfigError(f"init.{key}: there is no {path}.")
+    if init.stable_diffusion and not (init.tower or init.model):
+        raise ConfigError(
+            "init.tower is missing: Stable Diffusion has no vision tower, name a folder with "
+            "CLIP ViT-L/14 (openai/clip-vit-large-patch14)."
+        )
+    whole = init.model
+    components = _whole(whole, config.model) if whole else Components.random(config.model)
+    if init.stable_diffusion:
+        found = split_original(*read_weights(init.stable_diffusion))
+        unet = _present(init.stable_diffusion, "UNet", found.unet)
+        _fit(init.stable_diffusion, load_original, components.unet, widened(unet), unet_names)
+        _load_autoencoder(components, init.stable_diffusion, found)
+    if init.autoencoder:
+        found = split_original(*read_weights(init.autoencoder))
+        _load_autoencoder(components, init.autoencoder, found)
+    if init.tower:
+        _fit(init.tower, load_tower, components.encoder, read_tower(init.tower))
+    return components
+
+
+def widened(unet: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A UNet of Stable Diffusion that also takes masked-image latents and keep mask.
+
+    Five zero input channels are added behind the four that it has, so that at first it predicts
+    what it did (`scripts/modify_checkpoints.py` of the reference repository).
+
+    Raises:
+        CheckpointError: it does not take four channels.
+    """
+    stem = unet[STEM]
+    if stem.shape[1] != LATENT_CHANNELS:
+        raise CheckpointError(
+            f"The UNet takes {stem.shape[1]} channels where Stable Diffusion takes "
+            f"{LATENT_CHANNELS}; choose a text-to-image checkpoint, not an inpainting one."
+        )
+    return {**unet, STEM: F.pad(stem, (0, 0, 0, 0, 0, UNET_CHANNELS - LATENT_CHANNELS))}
+
+
+def read_tower(path: Path) -> dict[str, Tensor]:
+    """A CLIP vision tower, from a Hugging Face folder or a file, named `clip_vision.…`.
+
+    Raises:
+        CheckpointError: there is no vision tower.
+    """
+    weights = read_weights(component_file(path) if path.is_dir() else path)[0]
+    for prefix in TOWER_PREFIXES:
+        if f"{prefix}embeddings.class_embedding" in weights:
+            return {
+                TOWER + key.removeprefix(prefix): tensor
+                for key, tensor in weights.items()
+                if key.startswith(prefix) and not key.endswith(".position_ids")
+            }
+    raise CheckpointError(f"{path.name} has no CLIP vision tower (vision_model.*).")
+
+
+def _whole(path: Path, config: ModelConfig) -> Components:
+    checkpoint = read_checkpoint(path, read_weights)
+    if ModelConfig.from_checkpoint(checkpoint) != config:
+        raise ConfigError(f"init.model: {path.name} has other sizes than `model` asks for.")
+    return Components.from_checkpoint(checkpoint)
+
+
+def _load_autoencoder(components: Components, path: Path, found: Checkpoint) -> None:
+    autoencoder = _present(path, "autoencoder", found.autoencoder)
+    _fit(path, load_original, components.autoencoder, autoencoder, autoencoder_names)
+
+
+def _present(path: Path, what: str, part: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if not part:
+        raise CheckpointError(f"{path.name} holds no {what} and cannot start this run.")
+    return part
+
+
+def _fit(path: Path, load: Callable[..., None], *arguments: Any) -> None:
+    try:
+        load(*arguments)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ConfigError(f"{path.name} does not fit the sizes under `model`: {reason}") from error

@@ -1,0 +1,163 @@
+"""Do ControlNet, LoRA and upscaler change a picture of the shipped model in the expected way?
+
+None that fits the shipped model exists, so this trains a small LoRA (what is painted becomes
+black-and-white) and a small ControlNet (its picture says where it becomes light), writes down an
+upscaler's weights, and paints with them in a running host by the workflows of the pack.
+`nox -s addons` goes on where it stopped; it needs the pictures of `nox -s train_tiny`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from rich.console import Console
+from rich.progress import track
+
+from lab.host.headless import Host, running_host
+from lab.study.report import Section, markdown_table, sheet, write_report
+
+from .measures import chroma, correlation, largest_change, sharpness
+from .paint import install, paint_controlnet, paint_lora, paint_upscaled
+from .pictures import CONTROLS, Case, cases
+from .train import recipe, train_addons
+
+STRENGTHS = (0.0, 0.5, 1.0)
+SHOWN = 5
+console = Console()
+
+
+def main() -> None:
+    """Train what is missing, paint, measure and draw."""
+    parser = argparse.ArgumentParser(prog="addons", description=__doc__)
+    parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
+    parser.add_argument("--model", type=Path, default=Path("models/exemplar-tiny.safetensors"))
+    parser.add_argument("--pictures", type=Path, default=Path(".tiny/pictures/train"))
+    parser.add_argument("--output", type=Path, default=Path("lab/output/study/addons"))
+    arguments = parser.parse_args()
+    if not (arguments.pictures / "objects").is_dir():
+        raise SystemExit(f"There is no {arguments.pictures}/objects; nox -s train_tiny makes it.")
+    files = train_addons(recipe(arguments.model, arguments.pictures, arguments.output))
+    with tempfile.TemporaryDirectory() as folder:
+        install(files, Path(folder))
+        with running_host(arguments.comfyui.resolve(), Path(folder)) as host:
+            sections = [study_lora(host), study_controlnet(host), study_upscaler(host)]
+    for section in sections:
+        console.print(f"{section.title}\n{section.text}")
+        console.print(markdown_table(section.columns, section.rows), soft_wrap=True)
+    write_report(arguments.output, sections, {"model": arguments.model.name})
+    console.print(f"Report: {arguments.output / 'report.html'}", soft_wrap=True)
+
+
+def study_lora(host: Host) -> Section:
+    """The same paintings without the LoRA and at each strength."""
+    columns: dict[str, Callable[[Case], Image.Image]] = {
+        "none": lambda c: paint_lora(host, c, None)
+    }
+    for strength in STRENGTHS:
+        columns[f"strength {strength:g}"] = lambda c, s=strength: paint_lora(host, c, s)
+    painted = paint_all(columns, "LoRA")
+    rows = [
+        [
+            name,
+            f"{np.mean([chroma(p, c.scene.hole) for p, c in zip(ps, cases(), strict=True)]):.1f}",
+            str(change(painted["none"], ps)),
+        ]
+        for name, ps in painted.items()
+    ]
+    return Section(
+        "LoRA: what is painted becomes black-and-white",
+        "Chroma: mean distance from grey of the painted area, in CIELAB. Change: largest to the "
+        "picture without the LoRA, of 255.",
+        ["LoRA", "chroma", "change"],
+        rows,
+        {"lora.png": draw(painted)},
+    )
+
+
+def study_controlnet(host: Host) -> Section:
+    """The same paintings without the ControlNet, at strength 0, and steered by each picture."""
+    columns: dict[str, Callable[[Case], Image.Image]] = {
+        "none": lambda c: paint_controlnet(host, c, c.control(CONTROLS[0]), None),
+        "strength 0": lambda c: paint_controlnet(host, c, c.control(CONTROLS[0]), 0.0),
+    }
+    for shape in CONTROLS:
+        columns[f"control: {shape}"] = lambda c, s=shape: c.control(s)
+        columns[shape] = lambda c, s=shape: paint_controlnet(host, c, c.control(s), 1.0)
+    painted = paint_all(columns, "ControlNet")
+    rows = [
+        [
+            name,
+            *(f"{np.mean(list(map(follows(shape), pictures, cases()))):.2f}" for shape in CONTROLS),
+            str(change(painted["none"], pictures)),
+        ]
+        for name, pictures in painted.items()
+        if not name.startswith("control")
+    ]
+    return Section(
+        "ControlNet: light where its picture is light",
+        "Correlation of the light in the painted area with that of each control picture. Change: "
+        "largest to the picture without the ControlNet, of 255.",
+        ["ControlNet", *CONTROLS, "change"],
+        rows,
+        {"controlnet.png": draw(painted)},
+    )
+
+
+def follows(shape: str) -> Callable[[Image.Image, Case], float]:
+    """How well a painting follows a control picture."""
+    return lambda picture, case: correlation(picture, case.control(shape), case.scene.hole)
+
+
+def study_upscaler(host: Host) -> Section:
+    """The region enlarged by the upscaler, besides its plain enlargement."""
+    exemplar = cases()[0].exemplar
+    plain, with_upscaler, before, behind = paint_upscaled(host, exemplar)
+    enlarged = before.resize(behind.size, Image.Resampling.BILINEAR)
+    whole = (0, 0, *behind.size)
+    rows = [
+        [name, f"{each.width}x{each.height}", f"{sharpness(each, whole):.2f}"]
+        for name, each in (("enlarged plainly", enlarged), ("by the upscaler", behind))
+    ]
+    captions = ["region, plain", "region, upscaler", "pasted, plain", "pasted, upscaler"]
+    pasted = [ImageOps.fit(each, behind.size) for each in (plain, with_upscaler)]
+    return Section(
+        "Upscaler: sharper and larger",
+        f"The painted region, {before.width}x{before.height}, enlarged. Sharpness: mean difference "
+        "in light between neighbouring pixels, of 255.",
+        ["", "size", "sharpness"],
+        rows,
+        {"upscaler.png": sheet(captions, [[enlarged, behind, *pasted]], cell=behind.width)},
+    )
+
+
+def paint_all(
+    columns: dict[str, Callable[[Case], Image.Image]], title: str
+) -> dict[str, list[Image.Image]]:
+    """Every case in every way."""
+    return {
+        name: [paint(case) for case in cases()]
+        for name, paint in track(columns.items(), title, console=console)
+    }
+
+
+def change(before: list[Image.Image], after: list[Image.Image]) -> int:
+    """Largest over all cases."""
+    return max(map(largest_change, before, after))
+
+
+def draw(painted: dict[str, list[Image.Image]]) -> Image.Image:
+    """The first cases, scene and exemplar first."""
+    rows = [
+        [case.holed.convert("RGB"), case.exemplar, *(pictures[n] for pictures in painted.values())]
+        for n, case in enumerate(cases()[:SHOWN])
+    ]
+    return sheet(["scene", "exemplar", *painted], rows)
+
+
+if __name__ == "__main__":
+    main()
