@@ -148,9 +148,9 @@ def credits(models: list[Model]) -> str:
     lines = [
         "# Credits",
         "",
-        "The bundled model learned from pictures of these 3D models, which come with Debian's package",
-        "`sweethome3d-furniture` (collected and converted for Sweet Home 3D by Emmanuel Puybaret).",
-        "None of them is part of this project.",
+        "The bundled model learned from pictures of these 3D models, which come with Debian's",
+        "package `sweethome3d-furniture` (collected and converted for Sweet Home 3D by Emmanuel",
+        "Puybaret). None of them is part of this project.",
         "",
     ]
     for archive, licence in ARCHIVES.items():

@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import bpy
+import bpy  # pyright: ignore[reportMissingImports]
 import numpy as np
 from PIL import Image
 
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="draw the held-out objects instead")
     parser.add_argument("--rounds", type=int, default=6, help="groups of each object")
     parser.add_argument("--side", type=int, default=128, help="of a picture, in pixels")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no group after this")
     parser.add_argument("--worker", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
@@ -144,6 +145,8 @@ def draw_groups(groups: list[Group], models: list[Model], arguments: argparse.Na
         key = group.views[0].file
         if key in done:
             continue
+        if time.monotonic() - began > 60 * arguments.minutes:
+            break
         try:
             with quiet(), tempfile.TemporaryDirectory() as scratch:
                 pictures = draw_group(group, models, arguments.out, arguments.side, Path(scratch))

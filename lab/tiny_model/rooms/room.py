@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import bpy
-from mathutils import Matrix, Vector
+import bpy  # pyright: ignore[reportMissingImports]
+from mathutils import Matrix, Vector  # pyright: ignore[reportMissingImports]
 
 from .surfaces import color, room_surface
 

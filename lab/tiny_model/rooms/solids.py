@@ -1,7 +1,7 @@
 """Invented objects without end: turned shapes, boxes, cushions, lamps and stacks of solids.
 
-Each is made of Blender's own primitives and modifiers, stands on z = 0 and has two or three colours,
-so that shape and colours can come from the exemplar alone.
+Each is made of Blender's own primitives and modifiers, stands on z = 0 and has two or three
+colours, so that shape and colours can come from the exemplar alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 from random import Random
 from typing import Any
 
-import bpy
+import bpy  # pyright: ignore[reportMissingImports]
+from mathutils import Matrix  # pyright: ignore[reportMissingImports]
 
 from .surfaces import Color, object_surface, palette
 
@@ -199,17 +200,11 @@ def _block(
     place: tuple[float, float, float], sides: tuple[float, float, float], round_by: float
 ) -> Any:
     part = _primitive("cube", place, size=1)
-    part.data.transform(_scaling(sides))
+    part.data.transform(Matrix.Diagonal((*sides, 1.0)))
     if round_by:
         bevel = part.modifiers.new("bevel", "BEVEL")
         bevel.width, bevel.segments = min(round_by, min(sides) / 3), 3
     return part
-
-
-def _scaling(sides: tuple[float, float, float]) -> Any:
-    from mathutils import Matrix  # comes with bpy, and only after it
-
-    return Matrix.Diagonal((*sides, 1.0))
 
 
 def _primitive(kind: str, place: tuple[float, float, float], **sizes: float) -> Any:

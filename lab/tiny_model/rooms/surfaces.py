@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import bpy
+import bpy  # pyright: ignore[reportMissingImports]
 
 Color = tuple[float, float, float, float]
 
@@ -34,7 +34,7 @@ def room_surface(rng: Random, name: str, kind: str) -> Any:
     )
     first = color(rng, saturation, value)
     contrast = rng.uniform(0.75, 0.95)
-    second = (*(channel * contrast for channel in first[:3]), 1.0)
+    second = _dimmed(first, contrast)
     roughness = rng.uniform(0.35, 0.9) if kind == "floor" else 0.9
     patterns = (
         (plain, plain, planks, checks, grain)
@@ -59,6 +59,11 @@ def palette(rng: Random) -> list[Color]:
     if rng.random() < 0.4:
         colors[1] = (neutral, neutral, neutral, 1.0)
     return colors[: rng.choice([2, 3])]
+
+
+def _dimmed(color: Color, share: float) -> Color:
+    red, green, blue, alpha = color
+    return red * share, green * share, blue * share, alpha
 
 
 Pattern = Callable[[Any, list[Color], Random, float], Any]
@@ -142,9 +147,8 @@ def _masonry(tree: Any, colors: list[Color], width: float, height: float) -> Any
     node.inputs["Brick Width"].default_value = width
     node.inputs["Row Height"].default_value = height
     node.inputs["Mortar Size"].default_value = 0.012
-    middle = (*((a + b) / 2 for a, b in zip(colors[0][:3], colors[1][:3], strict=True)), 1.0)
-    dark = (*(channel * 0.6 for channel in colors[1][:3]), 1.0)
-    for socket, each in (("Color1", colors[0]), ("Color2", middle), ("Mortar", dark)):
+    dark = _dimmed(colors[1], 0.6)
+    for socket, each in (("Color1", colors[0]), ("Color2", colors[1]), ("Mortar", dark)):
         node.inputs[socket].default_value = each
     return node.outputs["Color"]
 

@@ -1,0 +1,73 @@
+"""What was drawn, in COCO's format: boxes and outlines of every object in the pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+LEAST_SHARE = 0.005
+"""Objects that show less of themselves than this share of the picture are left out."""
+
+
+def write_annotations(folder: Path, target: Path) -> int:
+    """Gather the pictures of a folder that `render` filled.
+
+    The main object of a picture always counts. Those beside it count unless the picture's border
+    cuts them off, as half an object makes a poor exemplar.
+
+    Args:
+        folder: with the pictures, their outlines and `worker-*.jsonl`.
+        target: JSON file to write; its `file_name`s are relative to `folder`.
+
+    Returns:
+        The number of pictures.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    categories: dict[str, int] = {}
+    for picture in _pictures(folder):
+        numbers = np.asarray(Image.open(folder / f"{Path(picture['file']).stem}-outlines.png"))
+        height, width = numbers.shape
+        image = {"id": len(images) + 1, "file_name": picture["file"]}
+        images.append({**image, "width": width, "height": height})
+        for number, name in enumerate(picture["objects"], start=1):
+            visible = numbers == number
+            rows, columns = visible.any(1).nonzero()[0], visible.any(0).nonzero()[0]
+            if visible.mean() < LEAST_SHARE:
+                continue
+            top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+            if number > 1 and (top == 0 or left == 0 or bottom == height or right == width):
+                continue
+            outline: Any = coco_mask.encode(np.asfortranarray(visible, np.uint8))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image["id"],
+                    "category_id": categories.setdefault(name, len(categories) + 1),
+                    "bbox": [int(left), int(top), int(right - left), int(bottom - top)],
+                    "area": int(visible.sum()),
+                    "iscrowd": 0,
+                    "segmentation": {**outline, "counts": outline["counts"].decode("ascii")},
+                }
+            )
+    named = [{"id": number, "name": name} for name, number in categories.items()]
+    content = {"images": images, "annotations": annotations, "categories": named}
+    target.write_text(json.dumps(content))
+    return len(images)
+
+
+def _pictures(folder: Path) -> list[dict[str, Any]]:
+    """Lines of all workers' logs, by file name, so that the order of work leaves no trace."""
+    groups = [
+        json.loads(line)
+        for log in sorted(folder.glob("worker-*.jsonl"))
+        for line in log.read_text().splitlines()
+        if line.endswith("}")
+    ]
+    found = [picture for group in groups for picture in group["pictures"]]
+    return sorted(found, key=lambda picture: picture["file"])
