@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 from collections.abc import Callable
@@ -149,7 +148,3 @@ def share_weights(
     unet.load_state_dict(tensors, assign=True)
     return model
 
-
-def host_attention() -> Any:
-    """The host's module of attention functions; import only after `load_host`."""
-    return importlib.import_module("comfy.ldm.modules.attention")

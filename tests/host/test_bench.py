@@ -21,7 +21,7 @@ from lab.host.headless import PACK
 MEASURE = """
 import dataclasses, importlib, json, sys
 from pathlib import Path
-from bench.parts import PARTS, Settings
+from lab.bench.parts import PARTS, Settings
 
 def call_here(module, function, **arguments):
     result = getattr(importlib.import_module("lab.bench." + module), function)(**arguments)
