@@ -125,9 +125,7 @@ def nothing(found: Iterator[Import]) -> None:
 
 def test_arrows_between_rooms_go_down() -> None:
     assert {room for room, _ in IMPORTS} >= BELOW.keys() - {"evaluation"}
-    nothing(
-        each for room, each in IMPORTS if each.own and room_of(each.name) not in BELOW[room]
-    )
+    nothing(each for room, each in IMPORTS if each.own and room_of(each.name) not in BELOW[room])
 
 
 def test_internals_of_the_host_are_touched_in_one_room() -> None:
@@ -147,9 +145,7 @@ def test_the_host_s_public_interface_is_for_nodes() -> None:
 
 def test_what_ships_imports_itself_relatively() -> None:
     """In ComfyUI the pack has another name."""
-    nothing(
-        each for room, each in IMPORTS if room in SHIPPED and each.own and not each.relative
-    )
+    nothing(each for room, each in IMPORTS if room in SHIPPED and each.own and not each.relative)
 
 
 def test_nodes_need_nothing_beyond_what_a_host_has() -> None:

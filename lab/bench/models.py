@@ -147,4 +147,3 @@ def share_weights(
     unet: nn.Module = model.model.diffusion_model
     unet.load_state_dict(tensors, assign=True)
     return model
-

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-PACK = Path(__file__).resolve().parents[2]
+from lab import PACK
+
 NAME = "pack"
 
 
