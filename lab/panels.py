@@ -17,8 +17,8 @@ def captioned_row(panels: dict[str, Image.Image], height: int) -> Image.Image:
         for name, panel in panels.items()
     }
     width = sum(panel.width for panel in scaled.values()) + GAP * (len(scaled) - 1)
-    font_size = 10 + height // 50
-    caption, x = round(1.5 * font_size), 0
+    font_size = 10 + height // 40
+    caption, x = 1 + font_size * 3 // 2, 0
     row = Image.new("RGB", (width, height + caption), "white")
     draw, font = ImageDraw.Draw(row), ImageFont.load_default(size=font_size)
     for name, panel in scaled.items():

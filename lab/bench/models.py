@@ -78,9 +78,9 @@ def write_layouts(folder: str, size: str, layouts: list[str]) -> dict[str, str]:
 
 def _require_space(folder: Path, config: ModelConfig, layouts: list[str]) -> None:
     with torch.device("meta"):
-        parts = Components.random(config)
-    weights = (parts.unet, parts.autoencoder, parts.encoder)
-    each = sum(tensor.nbytes for part in weights for tensor in part.state_dict().values())
+        model = Components.random(config)
+    modules = (model.unet, model.autoencoder, model.encoder)
+    each = sum(tensor.nbytes for module in modules for tensor in module.state_dict().values())
     needed = sum(each / 2 if "fp16" in layout else each for layout in layouts)
     free = shutil.disk_usage(folder).free
     if free < 1.05 * needed:

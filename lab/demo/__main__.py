@@ -11,13 +11,14 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lab import PACK
 from lab.arguments import tool_arguments
 from lab.host.headless import PICTURES, Host, running_host
 from lab.panels import captioned_row, mark_hole, stacked
 
 from .choose import PAIRS
 
-WORKFLOW = Path(__file__).parent / "basic.json"
+WORKFLOW = PACK / "tests" / "api" / "basic.json"
 PANEL_HEIGHT = 320
 console = Console()
 
