@@ -1,4 +1,4 @@
-"""ComfyUI's command-line arguments where its server does not run: in tools that load these nodes."""
+"""ComfyUI's command-line arguments, for tools that load these nodes without its server."""
 
 from __future__ import annotations
 
