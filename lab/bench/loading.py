@@ -20,8 +20,8 @@ def load(comfyui: str, path: str) -> dict[str, Any]:
     """
     pack = load_host(comfyui)
     with AnonymousPeak() as memory:
-        parts, seconds = timed(lambda: load_model(pack, path), torch.device("cpu"))
-    model, encoder, vae = parts
+        loaded, seconds = timed(lambda: load_model(pack, path), torch.device("cpu"))
+    model, encoder, vae = loaded
     return {
         "seconds": seconds,
         "peak": memory.peak - memory.before,

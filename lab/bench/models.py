@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 from collections.abc import Callable
@@ -79,9 +78,9 @@ def write_layouts(folder: str, size: str, layouts: list[str]) -> dict[str, str]:
 
 def _require_space(folder: Path, config: ModelConfig, layouts: list[str]) -> None:
     with torch.device("meta"):
-        parts = Components.random(config)
-    weights = (parts.unet, parts.autoencoder, parts.encoder)
-    each = sum(tensor.nbytes for part in weights for tensor in part.state_dict().values())
+        model = Components.random(config)
+    modules = (model.unet, model.autoencoder, model.encoder)
+    each = sum(tensor.nbytes for module in modules for tensor in module.state_dict().values())
     needed = sum(each / 2 if "fp16" in layout else each for layout in layouts)
     free = shutil.disk_usage(folder).free
     if free < 1.05 * needed:
@@ -148,8 +147,3 @@ def share_weights(
     unet: nn.Module = model.model.diffusion_model
     unet.load_state_dict(tensors, assign=True)
     return model
-
-
-def host_attention() -> Any:
-    """The host's module of attention functions; import only after `load_host`."""
-    return importlib.import_module("comfy.ldm.modules.attention")

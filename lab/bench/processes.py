@@ -6,10 +6,9 @@ import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-PACK = Path(__file__).resolve().parents[2]
+from lab import PACK
 
 
 def in_process(module: str, function: str, **arguments: Any) -> Any:

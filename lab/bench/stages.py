@@ -142,7 +142,7 @@ def diffusers(size: str, steps: int, folder: str) -> dict[str, Any]:
 def _load_pipeline(folder: str, on: torch.device) -> Any:
     path = Path(folder) / LAYOUTS["diffusers folder"]
     dtype: Any = torch.float16 if on.type == "cuda" else torch.float32
-    parts: dict[str, Any] = {  # diffusers annotates optional parts as required
+    components: dict[str, Any] = {  # diffusers annotates optional ones as required
         "vae": AutoencoderKL.from_pretrained(path / "vae", torch_dtype=dtype),
         "image_encoder": PaintByExampleImageEncoder.from_pretrained(
             path / "image_encoder", torch_dtype=dtype
@@ -152,7 +152,7 @@ def _load_pipeline(folder: str, on: torch.device) -> Any:
         "safety_checker": None,
         "feature_extractor": None,
     }
-    return PaintByExamplePipeline(**parts).to(on)
+    return PaintByExamplePipeline(**components).to(on)
 
 
 def _last(painting: Callable[[Stages], Tensor], stages: Stages) -> Tensor:

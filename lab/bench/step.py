@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from exemplar_model.constants import UNET_CHANNELS
 from exemplar_model.standalone.components import new_unet
 from exemplar_model.weights.key_maps import unet_from_diffusers
 
 from .measure import about, alternate, count_flops, device, relative_distance
-from .models import RESOLUTIONS, SIZES, host_attention, load_host, share_weights
+from .models import RESOLUTIONS, SIZES, load_host, share_weights
 
 MATMUL_SIDES = {"full": 4096, "tiny": 256}
 OURS, STOCK, PYTORCH, DIFFUSERS = "ours", "stock host", "stock host, PyTorch attention", "diffusers"
@@ -57,14 +58,11 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
         # the host writes into the options
         return lambda: unet(*inputs, transformer_options=dict(options))
 
-    def pytorch_attention(function: Any, *arguments: Any, **keywords: Any) -> Tensor:
-        return host_attention().attention_pytorch(*arguments, **keywords)
-
     own_options = ours.model_options.get("transformer_options", {})
     contestants: dict[str, Callable[[], Tensor]] = {
         OURS: of_host(ours, own_options),
         STOCK: of_host(stock, {}),
-        PYTORCH: of_host(stock, {"optimized_attention_override": pytorch_attention}),
+        PYTORCH: of_host(stock, {"optimized_attention_override": _pytorch_attention}),
         DIFFUSERS: lambda: reference(unet_input, timesteps, context, return_dict=False)[0],
     }
     if on.type == "cpu" and pack("nodes.host.precision").multiplies_bf16():
@@ -98,3 +96,11 @@ def measure(comfyui: str, size: str, rounds: int) -> dict[str, Any]:
         "dtype": str(dtype).removeprefix("torch."),
         "about": about(),
     }
+
+
+def _pytorch_attention(
+    replaced: Any, q: Tensor, k: Tensor, v: Tensor, heads: int, *_: Any, **__: Any
+) -> Tensor:
+    """PyTorch's fused attention of q, k, v [B, N, heads·C] in place of the host's."""
+    q, k, v = (each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)

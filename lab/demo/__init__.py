@@ -1,1 +1,1 @@
-"""The demo, and the headless host that it shares with the tests."""
+"""The demo, and the makers of the bundled pictures."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from pathlib import Path
@@ -12,22 +11,24 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..host.headless import PACK, PICTURES, Host, running_host
-from .choose import PAIRS
-from .side_by_side import below_each_other, side_by_side
+from lab import PACK
+from lab.arguments import tool_arguments
+from lab.host.headless import PICTURES, Host, running_host
+from lab.panels import captioned_row, mark_hole, stacked
 
-WORKFLOW = Path(__file__).parent / "basic.json"
+from .choose import PAIRS
+
+WORKFLOW = PACK / "tests" / "api" / "basic.json"
+PANEL_HEIGHT = 320
 console = Console()
 
 
 def main() -> None:
     """Run the demo."""
-    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
+    parser = tool_arguments(__doc__, output="demo")
     parser.add_argument("--image", type=Path, help="transparent where it is to be repainted")
     parser.add_argument("--exemplar", type=Path, help="picture of the object")
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--output", type=Path, default=PACK / "lab" / "output" / "demo")
     arguments = parser.parse_args()
     if (arguments.image is None) != (arguments.exemplar is None):
         parser.error("--image and --exemplar belong together.")
@@ -46,7 +47,7 @@ def main() -> None:
     target: Path = arguments.output / "side-by-side.png"
     rows: list[Image.Image] = []
     status = console.status("Starting ComfyUI…")
-    with status, running_host(arguments.comfyui.resolve(), folder) as host:
+    with status, running_host(arguments.comfyui, folder) as host:
         status.stop()
         for image, exemplar in pairs:
             host.upload(image, "scene-1.png")
@@ -54,9 +55,21 @@ def main() -> None:
             outputs = paint(host, prompt)
             result = host.output(outputs[node_of(prompt, "SaveImage")]["images"][0])
             rows.append(side_by_side(*(Image.open(path) for path in (image, exemplar, result))))
-        below_each_other(rows).save(target)
+        stacked(rows).save(target)
     console.print("Side by side (image, mask, exemplar, result):")
     console.print(str(target), soft_wrap=True)
+
+
+def side_by_side(image: Image.Image, exemplar: Image.Image, result: Image.Image) -> Image.Image:
+    """Four panels.
+
+    Args:
+        image: RGBA, transparent where it is to be repainted.
+        exemplar: the example picture.
+        result: the painted picture.
+    """
+    panels = {"image": image, "mask": mark_hole(image), "exemplar": exemplar, "result": result}
+    return captioned_row(panels, PANEL_HEIGHT)
 
 
 def node_of(prompt: dict[str, Any], class_type: str) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from lab.host.headless import PICTURES
 from lab.tiny_model.held_out import exemplar_picture, objects, scenes
-
-from ..host.headless import PICTURES
 
 SEED = 0
 PAIRS = 4

@@ -6,7 +6,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..host.headless import PICTURES
+from lab.host.headless import PICTURES
 
 PHOTO = PICTURES / "coffee.png"
 AREAS = ((14, 104, 82, 172), (210, 92, 290, 172))

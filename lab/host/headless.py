@@ -22,9 +22,10 @@ import requests
 import websocket
 from PIL import Image
 
+from lab import PACK
+
 logger = logging.getLogger(__name__)
 
-PACK = Path(__file__).resolve().parents[2]
 PACK_NAME = "comfyui-exemplar"
 PICTURES = PACK / "example_workflows" / "pictures"
 START_SECONDS = 180

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-PACK = Path(__file__).resolve().parents[2]
+from lab import PACK
+
 NAME = "pack"
 
 
@@ -23,17 +24,16 @@ def load_pack(comfyui: Path, *arguments: str) -> Callable[[str], ModuleType]:
     Returns:
         Imports a module of the pack by its name within the pack.
     """
-    own, sys.argv = sys.argv, ["main.py", *arguments]
     sys.path.insert(0, str(comfyui))
-    try:
-        importlib.import_module("comfy.options").enable_args_parsing()
-        importlib.import_module("comfy.cli_args")
-    finally:
-        sys.argv = own
     spec = importlib.util.spec_from_file_location(
         NAME, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
     )
     assert spec is not None and spec.loader is not None
     sys.modules[NAME] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[NAME])
-    return lambda name: importlib.import_module(f"{NAME}.{name}")
+
+    def pack(name: str) -> ModuleType:
+        return importlib.import_module(f"{NAME}.{name}")
+
+    pack("nodes.host.arguments").parse_arguments(arguments)
+    return pack

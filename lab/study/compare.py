@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from lab.panels import captioned_grid
+
+from .host_sampler import HostSampler
 from .likeness import likeness_cells
-from .painter import Painter
-from .report import sheet, to_image
+from .report import to_image
 from .solver_results import Task
 
 SEEDS = (0, 1)
@@ -40,20 +42,20 @@ class Compared:
 
 
 def compare(
-    painter: Painter, models: Mapping[str, Any], setting: Task, title: str
+    sampler: HostSampler, models: Mapping[str, Any], setting: Task, title: str
 ) -> dict[str, Compared]:
     """Paint the same with every MODEL; the first is what the others are compared with."""
     compared: dict[str, Compared] = {}
     first: Tensor | None = None
     for name, model in track(models.items(), title, console=console):
-        paintings = [painter.paint(model, setting, seed) for seed in SEEDS]
+        paintings = [sampler.sample(model, setting, seed) for seed in SEEDS]
         pictures = torch.cat([each.pictures for each in paintings])
         first = pictures if first is None else first
-        cases = [case for each in paintings for case in painter.cases(each.pictures)]
+        painted = [one for each in paintings for one in sampler.in_scenes(each.pictures)]
         compared[name] = Compared(
             paintings[0].evaluations,
             255 * (pictures - first).square().mean(dim=(1, 2, 3)).sqrt(),
-            likeness_cells(painter.components, cases),
+            likeness_cells(sampler.components, painted),
             paintings[0].pictures,
         )
     return compared
@@ -64,4 +66,4 @@ def contact_sheet(compared: Mapping[str, Compared]) -> Image.Image:
     rows = [
         [to_image(each.pictures[number]) for each in compared.values()] for number in range(SHOWN)
     ]
-    return sheet(list(compared), rows)
+    return captioned_grid(list(compared), rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .compare import compare, contact_sheet
-from .painter import Painter
+from .host_sampler import HostSampler
 from .report import Section
 from .solver_results import Task
 
@@ -22,13 +22,13 @@ INTERVALS = (
 )
 
 
-def study_intervals(painter: Painter, setting: Task = SETTING) -> Section:
+def study_intervals(sampler: HostSampler, setting: Task = SETTING) -> Section:
     """Paint with guidance in each interval; the whole schedule comes first, to compare with."""
     models = {
-        f"{start:g} to {end:g}": painter.guide_within(painter.model, start, end)
+        f"{start:g} to {end:g}": sampler.guide_within(sampler.model, start, end)
         for start, end in INTERVALS
     }
-    compared = compare(painter, models, setting, "Guidance")
+    compared = compare(sampler, models, setting, "Guidance")
     rows = [
         [
             name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +21,7 @@ def seam(result: Tensor, original: Tensor, mask: Tensor, band: int = BAND) -> fl
 
     Root mean square of the difference between the gradients of the result and of the original,
     over pairs of neighbours in the band outside the mask and across its border. Of all ways to get
-    from one colour to another, the even ramp over the band has the least.
+    from one color to another, the even ramp over the band has the least.
     """
     kept = 1.0 - mask
     near = F.max_pool2d(mask[None, None], 2 * band + 1, stride=1, padding=band)[0, 0] > 0
@@ -39,13 +38,3 @@ def seam(result: Tensor, original: Tensor, mask: Tensor, band: int = BAND) -> fl
         wrong = result.diff(dim=axis) - original.diff(dim=axis)
         squares.append(wrong.square().mean(dim=2)[counted])
     return float(torch.cat(squares).mean().sqrt()) * 255
-
-
-def color_distance(result: Tensor, original: Tensor, mask: Tensor, band: int = BAND) -> float:
-    """Mean CIEDE2000 between result and original in the band outside the mask."""
-    near = F.max_pool2d(mask[None, None], 2 * band + 1, stride=1, padding=band)[0, 0] > 0
-    ring = near & (mask == 0)
-    if not bool(ring.any()):
-        return 0.0
-    distance = deltaE_ciede2000(rgb2lab(result.numpy()), rgb2lab(original.numpy()))
-    return float(distance[ring.numpy()].mean())

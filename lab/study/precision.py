@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from .compare import compare, contact_sheet
-from .painter import Painter
+from .host_sampler import HostSampler
 from .report import Section
 from .solver_results import Task
 
 
-def study_precision(painter: Painter, setting: Task) -> Section:
+def study_precision(sampler: HostSampler, setting: Task) -> Section:
     """Paint with the denoiser's weights in each type; fp32 comes first, to compare with."""
-    models = {name: painter.load(name) for name in painter.weight_dtypes}
-    compared = compare(painter, models, setting, "Precision")
+    models = {name: sampler.load(name) for name in sampler.weight_dtypes}
+    compared = compare(sampler, models, setting, "Precision")
     rows = [
         [
             name,

@@ -35,7 +35,7 @@ def write_solver_report(
         f"{intervals.text}\n",
         markdown_table(intervals.columns, intervals.rows),
     ]
-    for name, picture in intervals.sheets.items():
+    for name, picture in intervals.pictures.items():
         picture.save(folder / name)
     (folder / "solvers.md").write_text("\n".join(text), encoding="utf-8")
 

@@ -10,7 +10,6 @@ intervals, and writes the plot and the tables.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +21,10 @@ from torch import Tensor
 from exemplar_model.constants import LATENT_SCALE
 from exemplar_model.sampler import to_latents
 from exemplar_model.standalone.pipeline import decode_latents
+from lab.arguments import tool_arguments
 
+from .host_sampler import HostSampler
 from .intervals import study_intervals
-from .painter import Painter
 from .solver_report import write_solver_report
 from .solver_results import Results, Task
 
@@ -61,21 +61,18 @@ console = Console()
 
 def main() -> None:
     """Run the study, or what is left of it."""
-    parser = argparse.ArgumentParser(prog="solvers", description=__doc__)
-    parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
-    parser.add_argument("--model", type=Path, default=Path("models/exemplar-tiny.safetensors"))
-    parser.add_argument("--output", type=Path, default=Path("lab/output/study"))
+    parser = tool_arguments(__doc__, output="study", model=True)
     parser.add_argument("--resolution", type=int, default=64)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = Results(arguments.output / "solvers.json", of=arguments.model)
-    bench = Bench(arguments.comfyui, arguments.model, arguments.resolution)
+    study = SolverStudy(arguments.comfyui, arguments.model, arguments.resolution)
     screened = [
         Task(sampler, scheduler, SCREENED_COST // evaluations, SCREENED_CFG)
         for sampler, evaluations in SAMPLERS.items()
-        for scheduler in bench.schedulers
+        for scheduler in study.schedulers
     ]
-    run(bench, results, screened, "Screening")
+    run(study, results, screened, "Screening")
     finalists = [REFERENCE, ("ddim", "ddim_uniform"), *best(results, screened)]
     every = [
         Task(sampler, scheduler, steps, cfg)
@@ -83,8 +80,8 @@ def main() -> None:
         for sampler, scheduler in dict.fromkeys(finalists)
         for steps in STEPS
     ]
-    run(bench, results, every, "Finalists")
-    intervals = study_intervals(bench)
+    run(study, results, every, "Finalists")
+    intervals = study_intervals(study)
     write_solver_report(arguments.output, results.entries, every, screened, intervals)
 
 
@@ -94,11 +91,11 @@ def best(results: Results, tasks: list[Task]) -> list[tuple[str, str]]:
     return [task.solver for task in ordered[:FINALISTS]]
 
 
-def run(bench: Bench, results: Results, tasks: list[Task], title: str) -> None:
+def run(study: SolverStudy, results: Results, tasks: list[Task], title: str) -> None:
     """Measure what has not been measured yet."""
     left = [task for task in tasks if task.key not in results.entries]
     for task in track(left, title, console=console):
-        results.add(task, bench.measure(task))
+        results.add(task, study.measure(task))
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class Solution:
     at_timestep_0: Tensor
 
 
-class Bench(Painter):
+class SolverStudy(HostSampler):
     """Holds what the host's solvers paint against the converged latents."""
 
     def __init__(self, comfyui: Path, model: Path, resolution: int) -> None:
@@ -121,7 +118,7 @@ class Bench(Painter):
         if cfg not in self.solutions:
             with console.status(f"Converged solution at cfg {cfg:g} …"):
                 task = Task("ddim", "simple", CONVERGED_STEPS, cfg)
-                found = self.paint(self.model, task, SEED)
+                found = self.sample(self.model, task, SEED)
             self.solutions[cfg] = Solution(
                 found.latents * LATENT_SCALE, to_latents(found.last_x, found.last_sigma)
             )
@@ -137,7 +134,7 @@ class Bench(Painter):
         """
         solution = self.solution(task.cfg)
         wanted = solution.at_timestep_0 if task.solver == REFERENCE else solution.without_noise
-        painted = self.paint(self.model, task, SEED)
+        painted = self.sample(self.model, task, SEED)
         with torch.inference_mode():
             wanted_pictures = decode_latents(self.components, wanted)
         distance = (painted.latents * LATENT_SCALE - wanted).flatten(1).norm(dim=1)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.library import comfyui_path
 
-from lab.bench.parts import PARTS
+from lab.bench.benchmarks import BENCHMARKS
 from lab.bench.report import keep, write_report
 from lab.bench.step import OURS_BF16
 from lab.bench.tables import TABLES, peak_shares
@@ -21,7 +21,7 @@ from lab.host.headless import PACK
 MEASURE = """
 import dataclasses, importlib, json, sys
 from pathlib import Path
-from lab.bench.parts import PARTS, Settings
+from lab.bench.benchmarks import BENCHMARKS, Settings
 
 def call_here(module, function, **arguments):
     result = getattr(importlib.import_module("lab.bench." + module), function)(**arguments)
@@ -29,9 +29,9 @@ def call_here(module, function, **arguments):
 
 comfyui, output = Path(sys.argv[1]), Path(sys.argv[2])
 settings = Settings(comfyui, "tiny", rounds=2, steps=2, output=output, call=call_here)
-parts = {name: PARTS[name](settings) for name in ("stages", "growth", "loading")}
-in_fp16 = PARTS["stages"](dataclasses.replace(settings, rounds=1, weight_dtype="fp16"))
-print(json.dumps({"parts": parts, "in fp16": in_fp16}))
+results = {name: BENCHMARKS[name](settings) for name in ("stages", "growth", "loading")}
+in_fp16 = BENCHMARKS["stages"](dataclasses.replace(settings, rounds=1, weight_dtype="fp16"))
+print(json.dumps({"results": results, "in fp16": in_fp16}))
 """
 Result = dict[str, Any]
 
@@ -48,7 +48,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def everything(comfyui: str, output: Path) -> dict[str, Any]:
-    """Parts whose processes are called within one, as loading the host takes longest."""
+    """Benchmarks whose processes are called within one, as loading the host takes longest."""
     command = [sys.executable, "-c", MEASURE, comfyui, str(output)]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=PACK)
     return json.loads(ended.stdout.splitlines()[-1])
@@ -56,14 +56,14 @@ def everything(comfyui: str, output: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def measured(everything: dict[str, Any]) -> dict[str, Result]:
-    return everything["parts"]
+    return everything["results"]
 
 
 @pytest.fixture(scope="module")
 def step(comfyui: str, output: Path) -> Result:
-    """The part as a user runs it."""
+    """The benchmark as a user runs it."""
     command = [sys.executable, "-m", "lab.bench", "--comfyui", comfyui, "--output", str(output)]
-    asked = ["--size", "tiny", "--parts", "step", "--rounds", "2"]
+    asked = ["--size", "tiny", "--only", "step", "--rounds", "2"]
     printed = subprocess.run(
         [*command, *asked], stdout=subprocess.PIPE, text=True, check=True, cwd=PACK
     ).stdout
@@ -123,14 +123,14 @@ def test_loading_copies_only_weights_that_change_type(measured: dict[str, Result
     assert peaks["safetensors fp32"] < peaks["safetensors fp16"]  # mapped, not copied
 
 
-def test_models_are_removed_and_all_parts_are_reported(
+def test_models_are_removed_and_all_results_are_reported(
     measured: dict[str, Result], step: Result, output: Path
 ) -> None:
     assert list(output.glob("models-*")) == []
-    for part, result in measured.items():
-        made = {name: step[name] for name in ("command", "date", "host")}
-        keep(output, part, "tiny", {**result, **made})
+    for name, result in measured.items():
+        made = {key: step[key] for key in ("command", "date", "host")}
+        keep(output, name, "tiny", {**result, **made})
     text = write_report(output, "tiny").read_text()
-    for part in PARTS:
-        result = json.loads((output / f"{part}-tiny.json").read_text())
-        assert all(table.title in text for table in TABLES[part](result))
+    for name in BENCHMARKS:
+        result = json.loads((output / f"{name}-tiny.json").read_text())
+        assert all(table.title in text for table in TABLES[name](result))

@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 
 from exemplar_model.exemplar import exemplar_view
-from lab.demo.__main__ import node_of, paint
-from lab.demo.side_by_side import side_by_side
+from lab.demo.__main__ import node_of, paint, side_by_side
 from lab.host.graphs import Graph, Run
 from lab.host.headless import PACK, PACK_NAME, PICTURES, Host
 from lab.host.pictures import pictures

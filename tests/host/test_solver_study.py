@@ -1,4 +1,4 @@
-"""The solver study's bench in a process of its own: what it measures, on a random model."""
+"""The solver study in a process of its own: what it measures, on a random model."""
 
 from __future__ import annotations
 
@@ -20,33 +20,27 @@ import lab.study.solvers
 from lab.study.solver_results import Task
 from exemplar_model.constants import LATENT_SCALE
 from exemplar_model.standalone.pipeline import paint
-from lab.study.cases import CONTEXT
-bench = lab.study.solvers.Bench(Path(sys.argv[1]), Path(sys.argv[2]), 64)
+from lab.study.painted_object import CONTEXT
+solvers = lab.study.solvers.SolverStudy(Path(sys.argv[1]), Path(sys.argv[2]), 64)
 tasks = [
     Task("ddim", "simple", 20, 3.0), Task("plms", "ddim_uniform", 20, 3.0),
     Task("euler", "simple", 20, 3.0), Task("euler", "simple", 20, 1.0),
     Task("heun", "simple", 20, 3.0),
 ]
-entries = [bench.measure(task) for task in tasks]
-import study.compare
-import study.intervals
-study.compare.SEEDS = (0,)
-study.intervals.INTERVALS = ((0.0, 1.0), (0.2, 0.8))
-rows = study.intervals.study_intervals(bench, Task("plms", "ddim_uniform", 5, 5.0)).rows
+entries = [solvers.measure(task) for task in tasks]
+from lab.study import compare, intervals, precision
+compare.SEEDS = (0,)
+intervals.INTERVALS = ((0.0, 1.0), (0.2, 0.8))
+rows = intervals.study_intervals(solvers, Task("plms", "ddim_uniform", 5, 5.0)).rows
 converged = paint(
-    bench.components, bench.images, bench.masks, bench.exemplars,
+    solvers.components, solvers.images, solvers.masks, solvers.exemplars,
     steps=1000, cfg=3.0, algorithm="ddim", context=CONTEXT, resolution=64,
 ).latents
-import study.seam_pass
-study.seam_pass.DENOISES = (0.4,)
-seam_rows = study.seam_pass.study_seam_pass(bench, Task("euler", "normal", 3, 2.0)).rows
-import study.precision
-precision = study.precision.study_precision(bench, Task("euler", "normal", 3, 2.0)).rows
-ends = [bench.solution(3.0).at_timestep_0, bench.solution(3.0).without_noise]
+precision_rows = precision.study_precision(solvers, Task("euler", "normal", 3, 2.0)).rows
+ends = [solvers.solution(3.0).at_timestep_0, solvers.solution(3.0).without_noise]
 distances = [float((end - converged).norm() / converged.norm()) for end in ends]
 print(json.dumps({
-    "entries": entries, "intervals": rows, "ends": distances, "seams": seam_rows,
-    "precision": precision,
+    "entries": entries, "intervals": rows, "ends": distances, "precision": precision_rows,
 }))
 """
 
@@ -91,13 +85,6 @@ def test_the_solution_is_that_of_1000_ddim_steps_and_one_more_to_no_noise(
     at_timestep_0, without_noise = measured["ends"]
     assert at_timestep_0 < 1e-3
     assert at_timestep_0 < without_noise < 0.1
-
-
-def test_a_second_pass_changes_the_ring_and_nothing_else(measured: dict[str, Any]) -> None:
-    plain, default, again = measured["seams"]
-    assert [row[-1] for row in measured["seams"]] == ["0", "0", "0"]
-    assert len({row[1] for row in (plain, default, again)}) == 3
-    assert plain[2:4] == ["–", "–"] and default[3] == "–"
 
 
 def test_smaller_weights_change_the_picture_the_more_the_smaller_they_are(

@@ -8,7 +8,6 @@ upscaler's weights, and paints with them in a running host by the workflows of t
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +17,14 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import track
 
+from lab.arguments import tool_arguments
 from lab.host.headless import Host, running_host
-from lab.study.report import Section, markdown_table, sheet, write_report
+from lab.panels import captioned_grid
+from lab.study.report import Section, markdown_table, write_report
 
 from .measures import chroma, correlation, largest_change, sharpness
 from .paint import install, paint_controlnet, paint_lora, paint_upscaled
-from .pictures import CONTROLS, Case, cases
+from .pictures import CONTROLS, Pair, pairs
 from .train import recipe, train_addons
 
 STRENGTHS = (0.0, 0.5, 1.0)
@@ -33,18 +34,15 @@ console = Console()
 
 def main() -> None:
     """Train what is missing, paint, measure and draw."""
-    parser = argparse.ArgumentParser(prog="addons", description=__doc__)
-    parser.add_argument("--comfyui", type=Path, required=True, help="folder of ComfyUI")
-    parser.add_argument("--model", type=Path, default=Path("models/exemplar-tiny.safetensors"))
+    parser = tool_arguments(__doc__, output="study/addons", model=True)
     parser.add_argument("--pictures", type=Path, default=Path(".tiny/pictures/train"))
-    parser.add_argument("--output", type=Path, default=Path("lab/output/study/addons"))
     arguments = parser.parse_args()
     if not (arguments.pictures / "objects").is_dir():
         raise SystemExit(f"There is no {arguments.pictures}/objects; nox -s train_tiny makes it.")
     files = train_addons(recipe(arguments.model, arguments.pictures, arguments.output))
     with tempfile.TemporaryDirectory() as folder:
         install(files, Path(folder))
-        with running_host(arguments.comfyui.resolve(), Path(folder)) as host:
+        with running_host(arguments.comfyui, Path(folder)) as host:
             sections = [study_lora(host), study_controlnet(host), study_upscaler(host)]
     for section in sections:
         console.print(f"{section.title}\n{section.text}")
@@ -55,7 +53,7 @@ def main() -> None:
 
 def study_lora(host: Host) -> Section:
     """The same paintings without the LoRA and at each strength."""
-    columns: dict[str, Callable[[Case], Image.Image]] = {
+    columns: dict[str, Callable[[Pair], Image.Image]] = {
         "none": lambda c: paint_lora(host, c, None)
     }
     for strength in STRENGTHS:
@@ -64,7 +62,7 @@ def study_lora(host: Host) -> Section:
     rows = [
         [
             name,
-            f"{np.mean([chroma(p, c.scene.hole) for p, c in zip(ps, cases(), strict=True)]):.1f}",
+            f"{np.mean([chroma(p, c.scene.hole) for p, c in zip(ps, pairs(), strict=True)]):.1f}",
             str(change(painted["none"], ps)),
         ]
         for name, ps in painted.items()
@@ -81,7 +79,7 @@ def study_lora(host: Host) -> Section:
 
 def study_controlnet(host: Host) -> Section:
     """The same paintings without the ControlNet, at strength 0, and steered by each picture."""
-    columns: dict[str, Callable[[Case], Image.Image]] = {
+    columns: dict[str, Callable[[Pair], Image.Image]] = {
         "none": lambda c: paint_controlnet(host, c, c.control(CONTROLS[0]), None),
         "strength 0": lambda c: paint_controlnet(host, c, c.control(CONTROLS[0]), 0.0),
     }
@@ -92,7 +90,7 @@ def study_controlnet(host: Host) -> Section:
     rows = [
         [
             name,
-            *(f"{np.mean(list(map(follows(shape), pictures, cases()))):.2f}" for shape in CONTROLS),
+            *(f"{np.mean(list(map(follows(shape), pictures, pairs()))):.2f}" for shape in CONTROLS),
             str(change(painted["none"], pictures)),
         ]
         for name, pictures in painted.items()
@@ -108,14 +106,14 @@ def study_controlnet(host: Host) -> Section:
     )
 
 
-def follows(shape: str) -> Callable[[Image.Image, Case], float]:
+def follows(shape: str) -> Callable[[Image.Image, Pair], float]:
     """How well a painting follows a control picture."""
-    return lambda picture, case: correlation(picture, case.control(shape), case.scene.hole)
+    return lambda picture, pair: correlation(picture, pair.control(shape), pair.scene.hole)
 
 
 def study_upscaler(host: Host) -> Section:
     """The region enlarged by the upscaler, besides its plain enlargement."""
-    exemplar = cases()[0].exemplar
+    exemplar = pairs()[0].exemplar
     plain, with_upscaler, before, behind = paint_upscaled(host, exemplar)
     enlarged = before.resize(behind.size, Image.Resampling.BILINEAR)
     whole = (0, 0, *behind.size)
@@ -131,32 +129,36 @@ def study_upscaler(host: Host) -> Section:
         "in light between neighbouring pixels, of 255.",
         ["", "size", "sharpness"],
         rows,
-        {"upscaler.png": sheet(captions, [[enlarged, behind, *pasted]], cell=behind.width)},
+        {
+            "upscaler.png": captioned_grid(
+                captions, [[enlarged, behind, *pasted]], cell=behind.width
+            )
+        },
     )
 
 
 def paint_all(
-    columns: dict[str, Callable[[Case], Image.Image]], title: str
+    columns: dict[str, Callable[[Pair], Image.Image]], title: str
 ) -> dict[str, list[Image.Image]]:
-    """Every case in every way."""
+    """Every pair in every way."""
     return {
-        name: [paint(case) for case in cases()]
+        name: [paint(pair) for pair in pairs()]
         for name, paint in track(columns.items(), title, console=console)
     }
 
 
 def change(before: list[Image.Image], after: list[Image.Image]) -> int:
-    """Largest over all cases."""
+    """Largest over all pairs."""
     return max(map(largest_change, before, after))
 
 
 def draw(painted: dict[str, list[Image.Image]]) -> Image.Image:
-    """The first cases, scene and exemplar first."""
+    """The first pairs, scene and exemplar first."""
     rows = [
-        [case.holed.convert("RGB"), case.exemplar, *(pictures[n] for pictures in painted.values())]
-        for n, case in enumerate(cases()[:SHOWN])
+        [pair.holed.convert("RGB"), pair.exemplar, *(pictures[n] for pictures in painted.values())]
+        for n, pair in enumerate(pairs()[:SHOWN])
     ]
-    return sheet(["scene", "exemplar", *painted], rows)
+    return captioned_grid(["scene", "exemplar", *painted], rows)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from lab.assets.thumbnails import WORKFLOWS, shown, without_add_ons
 from lab.demo.__main__ import node_of
 from lab.host.headless import PICTURES, Host
 
-from .pictures import Case
+from .pictures import Pair
 from .upscaler import upscaler_tensors
 
 LORA, CONTROLNET = "black-and-white.safetensors", "light-and-dark.safetensors"
@@ -32,18 +32,18 @@ def install(files: dict[str, Path], folder: Path) -> None:
     save_file(upscaler_tensors(), folder / "models" / "upscale_models" / UPSCALER)
 
 
-def paint_lora(host: Host, case: Case, strength: float | None) -> Image.Image:
+def paint_lora(host: Host, pair: Pair, strength: float | None) -> Image.Image:
     """By the LoRA workflow; None leaves the LoRA out."""
-    prompt = read("lora", host, case.exemplar, case.holed)
+    prompt = read("lora", host, pair.exemplar, pair.holed)
     change(prompt, "LoraLoaderModelOnly", lora_name=LORA, strength_model=strength or 0.0)
     return painted(host, without_add_ons(prompt) if strength is None else prompt)
 
 
 def paint_controlnet(
-    host: Host, case: Case, control: Image.Image, strength: float | None
+    host: Host, pair: Pair, control: Image.Image, strength: float | None
 ) -> Image.Image:
     """By the ControlNet workflow, the control picture in place of its edges; None leaves it out."""
-    prompt = read("controlnet", host, case.exemplar, case.holed)
+    prompt = read("controlnet", host, pair.exemplar, pair.holed)
     change(prompt, "ControlNetLoader", control_net_name=CONTROLNET)
     change(
         prompt,

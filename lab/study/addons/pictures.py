@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from lab.tiny_model.held_out import Scene, exemplar_picture, objects, scenes
 
-CASES = 10
+PAIRS = 10
 """Objects, in the scenes in turn."""
 DARK, LIGHT = 25, 230
 BLUR = 4
@@ -17,7 +17,7 @@ CONTROLS = ("disc", "left half")
 
 
 @dataclass(frozen=True)
-class Case:
+class Pair:
     """An object for a scene.
 
     Attributes:
@@ -52,13 +52,13 @@ class Case:
         return picture.filter(ImageFilter.GaussianBlur(BLUR)).convert("RGB")
 
 
-def cases() -> list[Case]:
+def pairs() -> list[Pair]:
     """The first held-out objects."""
     places = scenes()
     return [
-        Case(
+        Pair(
             places[number % len(places)],
             exemplar_picture(thing, places[(number + 1) % len(places)].photo),
         )
-        for number, thing in enumerate(objects()[:CASES])
+        for number, thing in enumerate(objects()[:PAIRS])
     ]

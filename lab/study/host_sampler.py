@@ -17,12 +17,12 @@ from exemplar_model.weights.checkpoint import read_checkpoint
 from lab.host.library import load_pack
 from lab.tiny_model.held_out import as_pixels, objects, scenes
 
-from .cases import CONTEXT, FEATHER, Case, clean_exemplars
+from .painted_object import CONTEXT, FEATHER, PaintedObject, clean_exemplars, hole_mask
 from .solver_results import Task
 
 
 @dataclass(frozen=True)
-class Painted:
+class Sampled:
     """What one batch gave.
 
     Attributes:
@@ -40,8 +40,8 @@ class Painted:
     last_sigma: Tensor
 
 
-class Painter:
-    """Paints all of them in one batch, and counts what it costs.
+class HostSampler:
+    """Samples all of them in one batch, and counts what it costs.
 
     Attributes:
         components: the model without the host.
@@ -54,7 +54,6 @@ class Painter:
         images, masks: of the scenes, [N, H, W, 3] and [N, H, W], 1 = repaint.
         regions, crops: what is painted of each, and all of it in one batch.
         tokens, null: context of the exemplars [N, 1, D], and the null vector [1, 1, D].
-        resolution: side of the square that is painted.
     """
 
     def __init__(self, comfyui: Path, model: Path, resolution: int) -> None:
@@ -83,10 +82,7 @@ class Painter:
         self.exemplars = [shown[number % len(places)][number] for number in numbers]
         self.scenes = [places[number % len(places)] for number in numbers]
         self.images = torch.stack([as_pixels(scene.photo) for scene in self.scenes])
-        self.masks = torch.zeros(self.images.shape[:3])
-        for mask, scene in zip(self.masks, self.scenes, strict=True):
-            left, top, right, bottom = scene.hole
-            mask[top:bottom, left:right] = 1.0
+        self.masks = torch.stack([hole_mask(scene) for scene in self.scenes])
         self.regions = [
             find_regions(
                 image[None],
@@ -102,29 +98,19 @@ class Painter:
         self.crops = torch.cat([crop[0] for crop in crops]), torch.cat([crop[1] for crop in crops])
         with torch.inference_mode():
             self.tokens, self.null = encode(self.components, self.exemplars)
-        self.resolution = resolution
 
     @torch.inference_mode()
     def load(self, weight_dtype: str) -> Any:
         """MODEL with its weights in a type of `weight_dtypes`."""
         return self.host_model.build_model(self.checkpoint, weight_dtype, self.path)
 
-    def paint(
-        self,
-        model: Any,
-        task: Task,
-        seed: int,
-        crops: tuple[Tensor, Tensor] | None = None,
-        denoise: float = 1.0,
-    ) -> Painted:
+    def sample(self, model: Any, task: Task, seed: int) -> Sampled:
         """Sample with a solver and decode.
 
         Args:
             model: MODEL.
             task: the solver and its setting.
             seed: of the start noise.
-            crops: what to paint instead of the scenes, images [N, h, w, 3] and masks [N, h, w].
-            denoise: below 1 starts from the images.
         """
         evaluations = 0
         last: dict[str, Any] = {}
@@ -149,22 +135,22 @@ class Painter:
                 [[self.tokens, {}]],
                 [[self.null, {}]],
                 self.vae,
-                *(crops or self.crops),
+                *self.crops,
                 seed=seed,
                 steps=task.steps,
                 cfg=task.cfg,
                 sampler_name=task.sampler,
                 scheduler=task.scheduler,
-                denoise=denoise,
+                denoise=1.0,
             )
         N = len(latents)
-        return Painted(evaluations / N, latents, pictures, last["input"][:N], last["timestep"][0])
+        return Sampled(evaluations / N, latents, pictures, last["input"][:N], last["timestep"][0])
 
-    def cases(self, pictures: Tensor) -> list[Case]:
-        """Painted regions [N, h, w, 3] in their scenes."""
+    def in_scenes(self, pictures: Tensor) -> list[PaintedObject]:
+        """Sampled regions [N, h, w, 3] with their scenes."""
         return [
-            Case(scene, number, self.exemplars[number], self.regions[number], pictures[number])
-            for number, scene in enumerate(self.scenes)
+            PaintedObject(scene, n, self.exemplars[n], self.regions[n], pictures[n])
+            for n, scene in enumerate(self.scenes)
         ]
 
 

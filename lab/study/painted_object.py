@@ -1,4 +1,4 @@
-"""What the study looks at: held-out objects painted into held-out scenes, once for all options."""
+"""Held-out objects painted into held-out scenes, once for everything that is compared."""
 
 from __future__ import annotations
 
@@ -19,37 +19,35 @@ CONTEXT = 2.0
 
 
 @dataclass(frozen=True)
-class Case:
-    """One painting.
+class PaintedObject:
+    """A held-out object that was painted into a held-out scene.
 
     Attributes:
         scene: where to.
-        thing: number of the object.
+        number: of the object.
         exemplar: [H, W, 3] in [0, 1], the picture of it.
         regions: the single region of the scene.
         patch: [h, w, 3] in [0, 1], the sampled region before pasting.
     """
 
     scene: Scene
-    thing: int
+    number: int
     exemplar: Tensor
     regions: Regions
     patch: Tensor
 
-    def finish(self) -> tuple[Tensor, Tensor]:
+    def paste(self, *, feather: int = 0, match_color: bool = True) -> tuple[Tensor, Tensor]:
         """Picture [H, W, 3] and weight [H, W] as *Exemplar Inpaint Sampler* gives them."""
-        return default_paste(self.regions, self.patch)
-
-    def paste(self, patch: Tensor, feather: int) -> tuple[Tensor, Tensor]:
-        """Picture [H, W, 3] and weight [H, W] with a patch of the region pasted as it is."""
-        pictures, pasted = self.regions.paste(patch[None], feather, color=False)
+        pictures, pasted = self.regions.paste(self.patch[None], feather, match_color)
         return pictures[0], pasted[0]
 
 
-def default_paste(regions: Regions, patch: Tensor) -> tuple[Tensor, Tensor]:
-    """A patch of the only region in its picture [H, W, 3], and its weight [H, W]."""
-    pictures, pasted = regions.paste(patch[None], 0, color=True)
-    return pictures[0], pasted[0]
+def hole_mask(scene: Scene) -> Tensor:
+    """[H, W], 1 in the hole."""
+    mask = torch.zeros(scene.photo.height, scene.photo.width)
+    left, top, right, bottom = scene.hole
+    mask[top:bottom, left:right] = 1.0
+    return mask
 
 
 def clean_exemplars() -> list[list[Tensor]]:
@@ -64,9 +62,9 @@ def clean_exemplars() -> list[list[Tensor]]:
     ]
 
 
-def paint_cases(
+def paint_objects(
     components: Components, scene: Scene, exemplars: list[Tensor], settings: dict[str, Any]
-) -> list[Case]:
+) -> list[PaintedObject]:
     """Paint every exemplar into a scene.
 
     Args:
@@ -74,9 +72,7 @@ def paint_cases(
         settings: resolution, steps, cfg, seed.
     """
     image = as_pixels(scene.photo)[None]
-    mask = torch.zeros(image.shape[1:3])
-    left, top, right, bottom = scene.hole
-    mask[top:bottom, left:right] = 1.0
+    mask = hole_mask(scene)
     regions = find_regions(
         image,
         mask,
@@ -96,6 +92,6 @@ def paint_cases(
         **settings,
     )
     return [
-        Case(scene, number, exemplar, regions, patch)
+        PaintedObject(scene, number, exemplar, regions, patch)
         for number, (exemplar, patch) in enumerate(zip(exemplars, painting.regions, strict=True))
     ]

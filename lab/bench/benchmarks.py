@@ -1,4 +1,4 @@
-"""The four parts: each runs in processes of its own and returns one result as JSON."""
+"""The four benchmarks: each runs in processes of its own and returns one result as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Settings:
         rounds: how often each contestant is measured, in turns.
         steps: sampling steps of a whole painting.
         weight_dtype: choice of *Load Exemplar Model* for a whole painting.
-        output: for results, and for models while a part needs them.
+        output: for results, and for models while a benchmark needs them.
         call: runs a function of a module of this package; see `in_process`.
     """
 
@@ -87,7 +87,7 @@ def loading(settings: Settings) -> Result:
     return {"runs": runs, "about": runs[layouts[0]][0]["about"]}
 
 
-PARTS: dict[str, Callable[[Settings], Result]] = {
+BENCHMARKS: dict[str, Callable[[Settings], Result]] = {
     "step": step,
     "stages": stages,
     "growth": growth,
