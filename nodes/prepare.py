@@ -61,4 +61,5 @@ class ExemplarPrepareMask(ExemplarNode):
         cls, mask: torch.Tensor, threshold: float, grow: int, fill_holes: bool, keep: str
     ) -> io.NodeOutput:
         cls.require_choices(keep=keep)
-        return io.NodeOutput(prepare_masks(mask, threshold, grow, fill_holes, keep == LARGEST_PART))
+        masks = prepare_masks(mask, threshold, grow, fill_holes, keep == LARGEST_PART)
+        return io.NodeOutput(masks.float())

@@ -43,4 +43,4 @@ class ExemplarSplitMask(ExemplarNode):
 
     @classmethod
     def execute(cls, mask: torch.Tensor, min_size: float) -> io.NodeOutput:
-        return io.NodeOutput(split_masks(mask, min_size))
+        return io.NodeOutput(split_masks(mask, min_size).float())
