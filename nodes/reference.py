@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..exemplar_model.sampler import SAMPLERS
 from .host.model import require_exemplar_model
-from .host.sampling import ReferenceSampler, reference_schedule
+from .host.samplers import ReferenceSampler, reference_schedule
 from .node import ExemplarNode, schema
 
 

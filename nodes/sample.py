@@ -9,7 +9,8 @@ from comfy_api.latest import io
 
 from ..exemplar_model.region import find_regions
 from .host.model import require_exemplar_model
-from .host.sampling import exemplar_counts, paint, sampler_names, scheduler_names
+from .host.painting import exemplar_counts, paint_regions
+from .host.samplers import sampler_names, scheduler_names
 from .inputs import context_input, feather_input, match_color_input, resolution_input
 from .node import ExemplarNode, schema
 
@@ -129,6 +130,6 @@ class ExemplarInpaintSampler(ExemplarNode):
             feather_pixels=feather,
             exemplars=exemplar_counts(positive, negative),
         )
-        latent, painted = paint(model, positive, negative, vae, *regions.crop(), **settings)
+        latent, painted = paint_regions(model, positive, negative, vae, *regions.crop(), **settings)
         picture, pasted = regions.paste(painted, feather, match_color)
         return io.NodeOutput(picture, {"samples": latent}, pasted, painted)
