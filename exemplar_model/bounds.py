@@ -52,14 +52,14 @@ def region_bounds(
 ) -> Bounds:
     """Rectangle around the box, in the proportions of `shape` as near as the picture allows.
 
-    The box fits into it `context` times in width or height, at least once with its margin. It is
-    no larger than the picture allows in these proportions; only a box longer than that changes
-    them. The rectangle is centred on the box and shifted into the picture.
+    It is `context` times as wide or as high as the box, at least as large as the box with its
+    margin, and no larger than the picture allows in these proportions; only a box longer than that
+    changes them. The rectangle is centred on the box and shifted into the picture.
 
     Args:
         box: of the mask, in pixels of the picture.
         whole: the picture.
-        context: how many times the box fits into the region.
+        context: size of the region relative to the box, 2 = twice as wide and high.
         margin: least number of pixels between box and border, where the picture has them.
         shape: (height, width), any unit.
     """

@@ -26,6 +26,10 @@ METADATA = "exemplar"
 VERSION = 1
 
 
+class SavedExemplarError(ValueError):
+    """The file cannot be used; the message names the cause and the cure in one sentence."""
+
+
 @dataclass(frozen=True)
 class ModelIdentity:
     """The model whose encoder made a context; to every other model it means nothing.
@@ -98,52 +102,50 @@ class SavedExemplar:
         """Read what `write` wrote; context and null vector come back bit by bit.
 
         Raises:
-            ValueError: damaged, of another kind, or of a newer version.
+            SavedExemplarError: damaged, of another kind, or of a newer version.
         """
         try:
             tensors, metadata = read_safetensors(path)
-            about: dict[str, Any] | None = json.loads(metadata.get(METADATA, "null"))
-            if about is not None and int(about["version"]) <= VERSION:
-                return cls._from_file(tensors, about)
-        except (MemoryError, PermissionError):
+            if METADATA not in metadata:
+                raise SavedExemplarError(
+                    f"{path.name} is no saved exemplar; choose a file that Save Exemplar wrote."
+                )
+            about: dict[str, Any] = json.loads(metadata[METADATA])
+            if int(about["version"]) > VERSION:
+                raise SavedExemplarError(
+                    f"{path.name} was saved by a newer version of this pack; update the pack, or "
+                    "save the exemplar again."
+                )
+            # clones, since the file may be replaced while it is mapped
+            context, uncond_vector = (
+                tensors[each].clone() for each in ("context", "uncond_vector")
+            )
+            if context.ndim != 3 or context.shape[2:] != uncond_vector.shape[2:]:
+                raise ValueError("tensors of another shape")
+            return cls(
+                context,
+                uncond_vector,
+                _read_view(tensors["view_png"], int(about["views"])),
+                ModelIdentity(str(about["model"]), str(about["fingerprint"])),
+            )
+        except (MemoryError, PermissionError, SavedExemplarError):
             raise
         except Exception as error:  # every reader has its own; all mean the same to a user
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(
+            raise SavedExemplarError(
                 f"{path.name} cannot be read as a saved exemplar, it is damaged or incomplete "
                 f"({reason}); save the exemplar again."
             ) from error
-        if about is None:
-            raise ValueError(
-                f"{path.name} is no saved exemplar; choose a file that Save Exemplar wrote."
-            )
-        raise ValueError(
-            f"{path.name} was saved by a newer version of this pack; update the pack, or save the "
-            "exemplar again."
-        )
-
-    @classmethod
-    def _from_file(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> SavedExemplar:
-        # clones, since the file may be replaced while it is mapped
-        context, uncond_vector = (tensors[each].clone() for each in ("context", "uncond_vector"))
-        if context.ndim != 3 or context.shape[2:] != uncond_vector.shape[2:]:
-            raise ValueError("tensors of another shape")
-        return cls(
-            context,
-            uncond_vector,
-            _read_view(tensors["view_png"], int(about["views"])),
-            ModelIdentity(str(about["model"]), str(about["fingerprint"])),
-        )
 
     def require_model(self, model: ModelIdentity, name: str) -> None:
-        """Raise ValueError, naming both, if the exemplar belongs to another model.
+        """Raise SavedExemplarError, naming both, if the exemplar belongs to another model.
 
         Args:
             model: of the encoder in use.
             name: of the file, for the message.
         """
         if self.model.fingerprint != model.fingerprint:
-            raise ValueError(
+            raise SavedExemplarError(
                 f"{name} was encoded by {self.model} and the encoder is that of {model}, to which "
                 f"it means something else; load {self.model.name}, or encode the exemplar again."
             )
@@ -151,6 +153,6 @@ class SavedExemplar:
 
 def _read_view(png: Tensor, count: int) -> Tensor:
     with Image.open(io.BytesIO(png.numpy().tobytes()), formats=("PNG",)) as picture:
-        views = np.array(picture.convert("RGB"))
-    views = views.reshape(count, -1, *views.shape[1:])
+        sheet = np.array(picture.convert("RGB"))
+    views = sheet.reshape(count, -1, *sheet.shape[1:])
     return torch.tensor(views).float() / 255

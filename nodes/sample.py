@@ -42,7 +42,7 @@ class ExemplarInpaintSampler(ExemplarNode):
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
-                    tooltip="Start noise.",
+                    tooltip="Of the noise that sampling starts from.",
                 ),
                 io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Sampling steps."),
                 io.Float.Input(
@@ -71,15 +71,16 @@ class ExemplarInpaintSampler(ExemplarNode):
                     min=0.01,
                     max=1.0,
                     step=0.01,
-                    tooltip="Below 1 starts from what is under the mask instead of pure noise.",
+                    tooltip="Below 1 sampling starts from the picture under the mask, or from its "
+                    "surroundings where it was erased; 1 starts from pure noise.",
                 ),
                 io.Combo.Input(
                     "region",
                     options=[AROUND_MASK, WHOLE_IMAGE],
                     default=AROUND_MASK,
-                    tooltip="What the model works on: a region around the mask, in its "
-                    "proportions (keeps detail, costs the same for every photo), or the whole "
-                    "image.",
+                    tooltip="What the model sees and paints: a region around the mask, in the "
+                    "mask's proportions (keeps detail, costs the same for every photo), or the "
+                    "whole image.",
                 ),
                 context_input(),
                 resolution_input(),
@@ -89,7 +90,9 @@ class ExemplarInpaintSampler(ExemplarNode):
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The whole picture."),
                 io.Latent.Output(display_name="latent", tooltip="Of the sampled region."),
-                io.Mask.Output(display_name="mask", tooltip="What was pasted, by weight."),
+                io.Mask.Output(
+                    display_name="mask", tooltip="Weight with which each pixel was pasted."
+                ),
                 io.Image.Output(display_name="region", tooltip="The region before pasting."),
             ],
         )
