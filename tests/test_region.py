@@ -330,7 +330,7 @@ def test_patches_are_brought_to_the_device_of_the_picture() -> None:
 CONTENTS = st.sampled_from([0.0, 1.0, -5.0, 1e30, float("inf"), float("nan"), None])  # None: noise
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(
     st.integers(0, 90),
     st.integers(0, 90),
