@@ -82,11 +82,15 @@ print(json.dumps({
 
 SAMPLERS = """
 errors = {}
+def compare(name, regions, *sizes):
+    whole, *divided = (paint(exemplars[:regions], regions, each, name, "normal") for each in sizes)
+    worst = max(distance(each, whole) for each in divided)
+    errors[f"{name}, {regions} regions"] = worst if whole.isfinite().all() else None
+
 for name in samplers.sampler_names():
-    latents = [paint(exemplars[:4], 4, together, name, "normal") for together in (4, 2, 1)]
-    errors[name] = max(distance(each, latents[0]) for each in latents[1:])
-    if not latents[0].isfinite().all():
-        errors[name] = None
+    compare(name, 2, 2, 1)
+for name in ("dpmpp_2m", "euler_ancestral", "dpmpp_sde"):
+    compare(name, 4, 4, 2, 1)
 
 images[:] = images[:1]
 prepare_noise = comfy.sample.prepare_noise
@@ -180,7 +184,7 @@ def sampled(narrow: Any) -> dict[str, Any]:
 
 
 def test_no_sampler_depends_on_how_the_batch_is_divided(sampled: dict[str, Any]) -> None:
-    """Four regions: all at once, by twos and one by one. All samplers that the host has."""
+    """Whichever of the samplers that the host has."""
     assert len(sampled["errors"]) > 30
     different = {name: e for name, e in sampled["errors"].items() if e is None or e > 1e-3}
     assert not different
