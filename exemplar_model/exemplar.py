@@ -40,7 +40,7 @@ def exemplar_view(
             cuts the centre square; each then resizes bicubically with Pillow.
         mask: [h, w], 1 = the object; resized to the image. The picture is cut to the box of the
             object plus 10 px, as in training.
-        background: what stands around the object where a mask is given.
+        background: what to put around the object if a mask is given.
 
     Returns:
         [size, size, 3] in [0, 1].

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
 import torch
+from scipy import ndimage as _ndimage  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 from torch.nn import functional as F
+
+from .bounds import Bounds, mask_box
+
+ndimage = cast("Any", _ndimage)
+Array = np.ndarray[Any, np.dtype[Any]]
 
 MAX_PARTS = 256
 """More parts than this are noise in the mask, and would fill the memory with masks."""
 
 
-def binarize(mask: Tensor) -> Tensor:
-    """Threshold at one half: 1.0 where the mask is at least 0.5, else 0.0; any shape."""
-    return (mask >= 0.5).float()
+def require_marked(mask: Tensor, number: int, count: int) -> Bounds:
+    """Bounding box of the binary mask [H, W], which is one of several.
 
-
-def require_marked(masks: Tensor) -> None:
-    """Raise ValueError, naming the mask, if one of the binary masks [N, H, W] has no ones."""
-    for number, mask in enumerate(masks):
-        if not mask.any():
-            which = f"Mask {number + 1} of {len(masks)}" if len(masks) > 1 else "The mask"
-            raise ValueError(f"{which} is empty; paint the area to repaint (1 = repaint).")
+    Raises:
+        ValueError: the mask has no ones; the message names it by its number (from 0) and count.
+    """
+    box = mask_box(mask)
+    if box is None:
+        which = f"Mask {number + 1} of {count}" if count > 1 else "The mask"
+        raise ValueError(f"{which} is empty; paint the area to repaint (1 = repaint).")
+    return box
 
 
 def split_masks(masks: Tensor, min_size: float = 0.0) -> Tensor:
-    """A mask for each connected part; pixels that touch at a side or a corner belong together.
+    """One mask per connected part; pixels that touch at a side or a corner belong together.
 
     Args:
         masks: [N, H, W] or [H, W], 1 = repaint; thresholded at one half. Several are split one by
@@ -36,20 +43,28 @@ def split_masks(masks: Tensor, min_size: float = 0.0) -> Tensor:
             all stay, with 1 only the largest (and its equals).
 
     Returns:
-        [M, H, W] of 0.0 and 1.0. The parts of one mask are ordered by their left edges from left
-        to right, where these are equal by their top edges.
+        [M, H, W] bool. The parts of one mask are ordered by their left edges from left to right,
+        where these are equal by their top edges.
 
     Raises:
         ValueError: an empty mask, or one of more than `MAX_PARTS` parts.
     """
-    masks = binarize(masks).reshape(-1, *masks.shape[-2:])
-    require_marked(masks)
-    return torch.cat([_split(mask, min_size) for mask in masks])
+    masks = masks.reshape(-1, *masks.shape[-2:])
+    parts: list[tuple[int, Bounds, Tensor]] = []  # the mask's number, the part's place and pixels
+    for number, mask in enumerate(masks):
+        marked = mask >= 0.5
+        require_marked(marked, number, len(masks))
+        parts += [(number, *part) for part in _parts(marked.cpu().numpy(), min_size)]
+    result = torch.zeros(len(parts), *masks.shape[-2:], dtype=torch.bool, device=masks.device)
+    for whole, (_, bounds, pixels) in zip(result, parts, strict=True):
+        bounds.cut(whole).copy_(pixels)
+    return result
 
 
-def _split(mask: Tensor, min_size: float) -> Tensor:
+def _parts(mask: Array, min_size: float) -> Iterator[tuple[Bounds, Tensor]]:
+    """Bounding box of each part, in order, and its pixels within the box."""
     labels, sizes = _label(mask)
-    boxes = _ndimage().find_objects(labels)  # (rows, columns) of each part
+    boxes = ndimage.find_objects(labels)  # (rows, columns) of each part
     least = min_size * sizes.max()
     kept = [part for part, size in enumerate(sizes) if size >= least]
     if len(kept) > MAX_PARTS:
@@ -58,21 +73,16 @@ def _split(mask: Tensor, min_size: float) -> Tensor:
             "raise min_size to drop the small ones."
         )
     kept.sort(key=lambda part: (boxes[part][1].start, boxes[part][0].start))
-    parts = torch.tensor(labels)[None] == torch.tensor(kept)[:, None, None] + 1
-    return parts.to(mask)
+    for part in kept:
+        pixels = torch.tensor(labels[boxes[part]] == part + 1)
+        height, width = pixels.shape
+        yield Bounds(boxes[part][1].start, boxes[part][0].start, width, height), pixels
 
 
-def _label(mask: Tensor) -> tuple[Any, Any]:
+def _label(mask: Array) -> tuple[Array, Array]:
     """The number of each pixel's part [H, W], 0 for none, and the sizes of the parts from 1 on."""
-    labels, _ = _ndimage().label(mask.cpu().numpy(), structure=np.ones((3, 3)))
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     return labels, np.bincount(labels.ravel())[1:]
-
-
-def _ndimage() -> Any:
-    # every host has scipy, but nothing else in this package needs it
-    from scipy import ndimage  # pyright: ignore[reportMissingTypeStubs]
-
-    return cast("Any", ndimage)
 
 
 def prepare_masks(
@@ -95,38 +105,42 @@ def prepare_masks(
         largest: keep the largest connected part alone, the first from the top if several are.
 
     Returns:
-        [N, H, W] of 0.0 and 1.0.
+        [N, H, W] bool.
 
     Raises:
         ValueError: nothing is left of a mask.
     """
-    binary = (masks >= threshold).float().reshape(-1, *masks.shape[-2:])
-    prepared = torch.stack([_prepare(mask, grow, fill_holes, largest) for mask in binary])
-    for number, mask in enumerate(prepared):
-        if not mask.any():
-            which = f"mask {number + 1} of {len(prepared)}" if len(prepared) > 1 else "the mask"
+    masks = masks.reshape(-1, *masks.shape[-2:])
+    prepared = torch.empty_like(masks, dtype=torch.bool)
+    for number, mask in enumerate(masks):
+        marked = (mask >= threshold).cpu().numpy()
+        if largest and marked.any():
+            labels, sizes = _label(marked)
+            marked = labels == 1 + sizes.argmax()
+        if fill_holes:
+            marked = ndimage.binary_fill_holes(marked)
+        marked = _grow(marked, grow) if grow >= 0 else ~_grow(~marked, -grow)
+        if not marked.any():
+            which = f"mask {number + 1} of {len(masks)}" if len(masks) > 1 else "the mask"
             raise ValueError(
                 f"Nothing is left of {which} at threshold {threshold:g} and grow {grow}; paint the "
                 "area to repaint (1 = repaint), lower the threshold or shrink less."
             )
+        prepared[number] = torch.tensor(marked)
     return prepared
-
-
-def _prepare(mask: Tensor, grow: int, fill_holes: bool, largest: bool) -> Tensor:
-    if largest and mask.any():
-        labels, sizes = _label(mask)
-        mask = torch.tensor(labels == 1 + sizes.argmax()).to(mask)
-    if fill_holes:
-        mask = torch.tensor(_ndimage().binary_fill_holes(mask.cpu().numpy())).to(mask)
-    return grow_mask(mask, grow) if grow >= 0 else 1.0 - grow_mask(1.0 - mask, -grow)
 
 
 def grow_mask(mask: Tensor, pixels: int) -> Tensor:
     """The binary mask [H, W] and all within so many pixels of it, diagonals included."""
-    grown = mask[None, None]
-    for kernel in ((2 * pixels + 1, 1), (1, 2 * pixels + 1)):
-        grown = F.max_pool2d(grown, kernel, stride=1, padding=(kernel[0] // 2, kernel[1] // 2))
-    return grown[0, 0]
+    return torch.tensor(_grow(mask.cpu().numpy() > 0, pixels)).to(mask)
+
+
+def _grow(mask: Array, pixels: int) -> Array:
+    # along one side after the other, at a cost that does not depend on the number of pixels
+    grown = mask.view(np.uint8)
+    for axis in (0, 1):
+        grown = ndimage.maximum_filter1d(grown, 2 * pixels + 1, axis, mode="constant")
+    return grown.view(bool)
 
 
 def latent_keep_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
@@ -143,7 +157,7 @@ def latent_keep_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         [B, 1, h, w], 1 = keep.
     """
-    keep_mask = 1.0 - binarize(mask)
+    keep_mask = (mask < 0.5).float()
     return F.interpolate(keep_mask, size=size, mode="bilinear", align_corners=False)
 
 
@@ -176,8 +190,11 @@ def feather(mask: Tensor, pixels: int) -> Tensor:
         mask: [H, W] of 0.0 and 1.0.
         pixels: width of the ramp; 0 returns the mask.
     """
-    grow, blur = (pixels + 1) // 2, pixels // 2
-    ramp = F.pad(grow_mask(mask, grow)[None, None], (blur, blur, blur, blur), mode="replicate")
-    for kernel in ((2 * blur + 1, 1), (1, 2 * blur + 1)):
-        ramp = F.avg_pool2d(ramp, kernel, stride=1)
-    return torch.maximum(ramp[0, 0].clamp(0.0, 1.0), mask)
+    if pixels == 0:
+        return mask
+    side = 2 * (pixels // 2) + 1
+    # sums instead of means, which integers hold exactly: what is 0 must stay 0
+    sums = _grow(mask.cpu().numpy() > 0, (pixels + 1) // 2).astype(np.int64)
+    for axis in (0, 1):
+        sums = ndimage.uniform_filter1d(sums * side, side, axis, mode="nearest")
+    return torch.maximum(torch.tensor(sums / side**2).to(mask), mask)

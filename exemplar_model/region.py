@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .bounds import Bounds, has_shape, mask_box, paint_size, region_bounds, region_shape
 from .image import resize_image, to_rgb
-from .mask import binarize, feather, require_marked, resize_mask
-from .poisson import blend_gradients
+from .mask import feather, require_marked, resize_mask
+from .poisson import blend_gradients, fill_smoothly
 
 MIN_RESOLUTION = 64
 MIN_MARGIN = 8
-"""Pixels of surroundings that a region has around its mask, whatever the context."""
-SHAPE_STEP = 64
-"""Sides of regions differ in steps of this: the UNet halves its latents, 8 px each, three times."""
-LONGEST_SHAPE = 2.0
-"""Regions get no longer than this: the model was trained on squares."""
-
-
-class Bounds(NamedTuple):
-    """A rectangle of pixels."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-    def cut(self, image: Tensor) -> Tensor:
-        """View of the rectangle in a picture [H, W, C] or a mask [H, W]."""
-        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+"""Pixels of surroundings that a region has around its mask, however small `context` is."""
+MID_GREY = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,32 +26,74 @@ class Regions:
 
     Attributes:
         images: [B, H, W, 3] in [0, 1], the whole pictures.
-        masks: [N, H, W] of 0.0 and 1.0, one a region, 1 = repaint.
-        picture: index into `images`, one a region; all 0 for N regions of one picture.
-        bounds: what of the picture belongs to the region, one a region.
+        transparent: [B, H, W] bool, where alpha is 0; None for pictures without alpha.
+        holes: one mask per region, [height, width] bool, cut to the region's bounds; True =
+            repaint.
+        image_index: one index into `images` per region; all 0 for N regions of one picture.
+        bounds: one rectangle of the picture per region.
         size: (height, width) at which all regions are painted.
     """
 
     images: Tensor
-    masks: Tensor
-    picture: tuple[int, ...]
+    transparent: Tensor | None
+    holes: tuple[Tensor, ...]
+    image_index: tuple[int, ...]
     bounds: tuple[Bounds, ...]
     size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.bounds)
 
+    @property
+    def masks(self) -> Tensor:
+        """One mask of the whole picture per region: [N, H, W] of 0.0 and 1.0, made at each call."""
+        masks = self.images.new_zeros(len(self), *self.images.shape[1:3])
+        for mask, bounds, hole in zip(masks, self.bounds, self.holes, strict=True):
+            bounds.cut(mask).copy_(hole)
+        return masks
+
     def crop(self) -> tuple[Tensor, Tensor]:
-        """Regions as the model takes them: images [N, h, w, 3] and binary masks [N, h, w]."""
-        images = [
-            resize_image(bounds.cut(self.images[index])[None], self.size)
-            for index, bounds in zip(self.picture, self.bounds, strict=True)
-        ]
-        masks = [
-            resize_mask(bounds.cut(mask)[None], self.size)
-            for mask, bounds in zip(self.masks, self.bounds, strict=True)
-        ]
-        return torch.cat(images), torch.cat(masks)
+        """The regions at the size at which they are painted.
+
+        Kept pixels do not depend on what lies under the mask: it is replaced by a continuation of
+        its surroundings before the region is resized. Under the mask is what the picture holds
+        there, for painting at denoise below 1; where it holds nothing, its surroundings go on.
+        See `_is_erased` for what counts as nothing.
+
+        Returns:
+            Images [N, h, w, 3] in [0, 1] and masks [N, h, w] of 0.0 and 1.0, 1 = repaint.
+        """
+        crops = [self._crop(region) for region in range(len(self))]
+        images, masks = zip(*crops, strict=True)
+        return torch.stack(images), torch.stack(masks)
+
+    def _crop(self, region: int) -> tuple[Tensor, Tensor]:
+        image = self.bounds[region].cut(self.images[self.image_index[region]])
+        hole = self.holes[region]
+        erased = self._is_erased(region)
+        mask = resize_mask(hole[None].float(), self.size)[0]
+        if hole.shape == self.size and not erased.any():
+            return image, mask
+        filled = _fill(image, hole)
+        with_content = torch.where(erased[..., None], filled, image)
+        outside, inside = (
+            resize_image(each[None], self.size)[0] for each in (filled, with_content)
+        )
+        return torch.where(mask[..., None] > 0, inside, outside), mask
+
+    def _is_erased(self, region: int) -> Tensor:
+        """[height, width] bool: pixels under the mask that hold no picture.
+
+        Those with alpha 0; and those of exact black if they are more than half of the masked area,
+        since front ends of ComfyUI save black where a mask was painted.
+        """
+        bounds, hole = self.bounds[region], self.holes[region]
+        index = self.image_index[region]
+        black = hole & (bounds.cut(self.images[index]) == 0).all(dim=-1)
+        erased = black if 2 * int(black.sum()) > int(hole.sum()) else torch.zeros_like(hole)
+        if self.transparent is not None:
+            erased = erased | (hole & bounds.cut(self.transparent[index]))
+        return erased
 
     def paste(self, patches: Tensor, feather_pixels: int, color: bool) -> tuple[Tensor, Tensor]:
         """Paste painted regions into their pictures.
@@ -99,20 +124,21 @@ class Regions:
         pasted = result.new_zeros(result.shape[:3])
         for number, patch in enumerate(patches):
             region = number % len(self)
-            target = number if variants > 1 else self.picture[region]
+            target = number if variants > 1 else self.image_index[region]
             bounds = self.bounds[region]
-            before = bounds.cut(self.images[self.picture[region]])
+            before = bounds.cut(self.images[self.image_index[region]])
             patch = to_rgb(patch[None]).to(before.device)
             patch = resize_image(patch, (bounds.height, bounds.width))[0]
             area, ramp = self._pasted_area(region, feather_pixels)
-            weight = feather(area.cut(bounds.cut(self.masks[region])), ramp)
+            weight = feather(area.cut(self.holes[region]).float(), ramp)
             if color:
                 kept = torch.ones(before.shape[:2], dtype=torch.bool, device=before.device)
                 area.cut(kept).copy_(weight == 0)
                 patch = blend_gradients(patch, before, kept)
-            view = area.cut(bounds.cut(result[target]))
-            blended = torch.lerp(view, area.cut(patch), weight[..., None])
-            view.copy_(torch.where(weight[..., None] > 0, blended, view))
+            view, share = area.cut(bounds.cut(result[target])), weight[..., None]
+            patch = area.cut(patch)
+            blended = torch.where(share < 1, torch.lerp(view, patch, share), patch)
+            view.copy_(torch.where(share > 0, blended, view))
             seen = area.cut(bounds.cut(pasted[target]))
             seen.copy_(torch.maximum(seen, weight))
         return result, pasted
@@ -124,7 +150,7 @@ class Regions:
         """
         bounds = self.bounds[region]
         picture_height, picture_width = self.images.shape[1:3]
-        box = mask_box(bounds.cut(self.masks[region]))
+        box = mask_box(self.holes[region])
         assert box is not None  # find_regions refuses empty masks
         right, bottom = box.x + box.width, box.y + box.height
         room = (
@@ -137,6 +163,13 @@ class Regions:
         x, y = max(0, box.x - ramp), max(0, box.y - ramp)
         width, height = min(bounds.width, right + ramp) - x, min(bounds.height, bottom + ramp) - y
         return Bounds(x, y, width, height), ramp
+
+
+def _fill(image: Tensor, hole: Tensor) -> Tensor:
+    """Continue a picture [H, W, 3] into its hole [H, W]; grey if the hole is all of it."""
+    if hole.all():
+        return torch.full_like(image, MID_GREY)
+    return fill_smoothly(image.permute(2, 0, 1), ~hole).permute(1, 2, 0)  # HWC -> CHW -> HWC
 
 
 def pair(images: int, masks: int, exemplars: Sequence[int] = (1,)) -> tuple[int, ...]:
@@ -176,11 +209,13 @@ def find_regions(
     """Plan what to paint.
 
     Args:
-        images: [B, H, W, C] in [0, 1]; alpha is dropped, grey becomes RGB.
+        images: [B, H, W, C] in [0, 1]; grey becomes RGB, of alpha only 0 counts (see
+            `Regions.crop`).
         masks: [N, h, w] or [h, w], 1 = repaint; resized to the images and thresholded.
-        resolution: side of the square that the model paints; other shapes get the same area.
-        multiple: factor that height and width must be multiples of.
-        context: how many times the mask fits into its region; None = whole picture.
+        resolution: painting resolution in pixels: side of a square of equal area.
+        multiple: number that height and width must be multiples of.
+        context: size of the region relative to the mask's bounding box, 2 = twice as wide and
+            high; None = the whole picture.
         feather_pixels: width of the ramp that is to be pasted outside the mask; each region has
             room for it, and reaches at least `MIN_MARGIN` pixels beyond its mask.
         exemplars: numbers of exemplars, each to be checked against the regions.
@@ -193,15 +228,16 @@ def find_regions(
             f"resolution is {resolution}; choose at least {MIN_RESOLUTION}, best the 512 that the "
             "model was trained at."
         )
+    transparent = images[..., -1] == 0 if images.shape[-1] in (2, 4) else None
     images = to_rgb(images)
     height, width = images.shape[1:3]
-    masks = binarize(masks).reshape(-1, *masks.shape[-2:]).to(images.device)
-    picture = pair(len(images), len(masks), exemplars)
-    if masks.shape[-2:] != (height, width):
-        resized = F.interpolate(masks[:, None], (height, width), mode="bilinear")
-        masks = binarize(resized[:, 0])
-    masks = masks.expand(len(picture), -1, -1)
-    require_marked(masks)
+    masks = masks.reshape(-1, *masks.shape[-2:])
+    image_index = pair(len(images), len(masks), exemplars)
+    # one by one, and kept only within their regions: many large masks would fill the memory
+    boxes = [
+        require_marked(_binary_mask(mask, (height, width)), number, len(masks))
+        for number, mask in enumerate(masks)
+    ]
 
     whole = Bounds(0, 0, width, height)
     square = paint_size(Bounds(0, 0, 1, 1), resolution, multiple)
@@ -209,7 +245,6 @@ def find_regions(
         bounds = [whole] * len(masks)
         sizes = {paint_size(whole, resolution, multiple)}
     else:
-        boxes = [box for box in map(mask_box, masks) if box is not None]
         shapes = {region_shape(box, square[0]) for box in boxes}
         # one batch has one size: regions of masks of other shapes are all square, as in training
         shape = shapes.pop() if len(shapes) == 1 else square
@@ -220,71 +255,19 @@ def find_regions(
             for each in bounds
         }
     size = sizes.pop() if len(sizes) == 1 else square
-    return Regions(images, masks, picture, tuple(bounds), size)
+    holes = [
+        each.cut(_binary_mask(mask, (height, width))).to(images.device, copy=True)
+        for mask, each in zip(masks, bounds, strict=True)
+    ]
+    if len(masks) == 1:  # for all pictures
+        holes, bounds = holes * len(image_index), bounds * len(image_index)
+    return Regions(images, transparent, tuple(holes), image_index, tuple(bounds), size)
 
 
-def mask_box(mask: Tensor) -> Bounds | None:
-    """Smallest rectangle around the ones of a binary mask [H, W]; None if there are none."""
-    rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
-    if len(rows) == 0:
-        return None
-    y, x = int(rows[0]), int(columns[0])
-    return Bounds(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
-
-
-def region_shape(box: Bounds, square: int) -> tuple[int, int]:
-    """(height, width) nearest to the proportions of a mask's box, to paint its region at.
-
-    Of the rectangles in steps of 64 px from the square whose area differs from it by a tenth at
-    most; at 512 that is 448 × 576, 384 × 704 and the like.
-    """
-    wanted = min(max(box.width / box.height, 1 / LONGEST_SHAPE), LONGEST_SHAPE)
-    sides = range(square % SHAPE_STEP or SHAPE_STEP, 2 * square + 1, SHAPE_STEP)
-    shapes = [(h, w) for h in sides for w in sides if abs(h * w - square**2) <= square**2 / 10]
-    return min(shapes, key=lambda shape: abs(math.log(shape[1] / shape[0] / wanted)))
-
-
-def region_bounds(
-    box: Bounds, whole: Bounds, context: float, margin: int, shape: tuple[int, int]
-) -> Bounds:
-    """Rectangle around the box, in the proportions of `shape` as near as the picture allows.
-
-    The box fits into it `context` times in width or height, at least once with its margin. It is
-    no larger than the picture allows in these proportions; only a box longer than that changes
-    them. The rectangle is centred on the box and shifted into the picture.
-
-    Args:
-        box: of the mask, in pixels of the picture.
-        whole: the picture.
-        context: how many times the box fits into the region.
-        margin: least number of pixels between box and border, where the picture has them.
-        shape: (height, width), any unit.
-    """
-    least_width, least_height = box.width + 2 * margin, box.height + 2 * margin
-    unit = max(
-        max(context * box.width, least_width) / shape[1],
-        max(context * box.height, least_height) / shape[0],
-    )
-    unit = min(unit, whole.width / shape[1], whole.height / shape[0])
-    width = min(whole.width, max(round(unit * shape[1]), least_width))
-    height = min(whole.height, max(round(unit * shape[0]), least_height))
-    x = box.x + box.width // 2 - width // 2
-    y = box.y + box.height // 2 - height // 2
-    return Bounds(
-        min(max(x, 0), whole.width - width), min(max(y, 0), whole.height - height), width, height
-    )
-
-
-def has_shape(bounds: Bounds, shape: tuple[int, int]) -> bool:
-    """Whether the rectangle has the proportions of `shape`, whole pixels apart."""
-    return abs(bounds.width * shape[0] - bounds.height * shape[1]) <= sum(shape) / 2
-
-
-def paint_size(bounds: Bounds, resolution: int, multiple: int) -> tuple[int, int]:
-    """(height, width) to paint a region at: its shape, the area of `resolution`², multiples."""
-    scale = resolution / (bounds.width * bounds.height) ** 0.5
-
-    def fit(side: int) -> int:
-        return max(multiple, round(side * scale / multiple) * multiple)
-
-    return fit(bounds.height), fit(bounds.width)
+def _binary_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """The mask [h, w] as bool, resized to (height, width)."""
+    marked = mask >= 0.5
+    if marked.shape == size:
+        return marked
+    resized = F.interpolate(marked[None, None].float(), size, mode="bilinear")
+    return resized[0, 0] >= 0.5

@@ -32,7 +32,7 @@ class SavedExemplarError(ValueError):
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model a context belongs to; another model paints noise from it.
+    """The model whose encoder made a context; to every other model it means nothing.
 
     Attributes:
         name: as the user knows the file.
@@ -66,7 +66,7 @@ class SavedExemplar:
 
     Attributes:
         context: [B, T, D]; the encoder makes one token, T = 1.
-        uncond_vector: [B or 1, T, D], what guidance leads away from.
+        uncond_vector: [B or 1, T, D], the null condition, which guidance leads away from.
         view: [N, H, W, 3] in [0, 1], what the encoder saw; kept in 8 bit.
         model: whose encoder made it.
     """

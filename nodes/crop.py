@@ -29,8 +29,10 @@ class ExemplarCropToMask(ExemplarNode):
                 resolution_input(),
             ],
             outputs=[
-                io.Image.Output(display_name="image", tooltip="The region, one a mask."),
-                io.Mask.Output(display_name="mask", tooltip="The mask of the region."),
+                io.Image.Output(display_name="image", tooltip="One region per mask."),
+                io.Mask.Output(
+                    display_name="mask", tooltip="One mask per region, cut to the region."
+                ),
                 ExemplarRegionSocket.Output(
                     display_name="region", tooltip="For Exemplar Paste Back."
                 ),
@@ -63,7 +65,9 @@ class ExemplarPasteBack(ExemplarNode):
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The whole picture."),
-                io.Mask.Output(display_name="mask", tooltip="What was pasted, by weight."),
+                io.Mask.Output(
+                    display_name="mask", tooltip="Weight with which each pixel was pasted."
+                ),
             ],
         )
 

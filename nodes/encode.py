@@ -55,15 +55,15 @@ class EncodeExemplar(ExemplarNode):
                     "mask_background",
                     options=list(get_args(Background)),
                     default="keep",
-                    tooltip="What stands around the object where a mask is given.",
+                    tooltip="What to put around the object if a mask is given.",
                 ),
                 io.Combo.Input(
                     "tokens",
                     options=list(get_args(Tokens)),
                     default="class token",
                     optional=True,
-                    tooltip="Paint by Example has one class token; all tokens is for models that "
-                    "were trained on all of CLIP's, as ObjectStitch.",
+                    tooltip="Paint by Example was trained on CLIP's class token; all tokens is for "
+                    "models that were trained on all of them, as ObjectStitch.",
                 ),
             ],
             outputs=exemplar_outputs(),

@@ -14,7 +14,8 @@ def context_input() -> io.Float.Input:
         min=1.0,
         max=8.0,
         step=0.1,
-        tooltip="How many times the mask fits into the region around it.",
+        tooltip="Size of the region relative to the mask's bounding box: 2 = twice as wide and "
+        "high.",
     )
 
 
@@ -25,8 +26,8 @@ def resolution_input() -> io.Int.Input:
         min=MIN_RESOLUTION,
         max=4096,
         step=8,
-        tooltip="Side of the painted region if square, else of the square of its area; the model "
-        "was trained at 512.",
+        tooltip="Painting resolution in pixels: side of a square of equal area. The model was "
+        "trained at 512.",
     )
 
 

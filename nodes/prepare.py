@@ -27,8 +27,7 @@ class ExemplarPrepareMask(ExemplarNode):
                     min=0.01,
                     max=1.0,
                     step=0.01,
-                    tooltip="What is at least this is repainted, all else kept; a soft or noisy "
-                    "mask becomes one of 0 and 1.",
+                    tooltip="Pixels of at least this value are repainted, all others kept.",
                 ),
                 io.Int.Input(
                     "grow",
@@ -44,11 +43,14 @@ class ExemplarPrepareMask(ExemplarNode):
                     "keep",
                     options=[ALL_PARTS, LARGEST_PART],
                     default=ALL_PARTS,
-                    tooltip="Largest part drops everything that does not touch it, such as specks.",
+                    tooltip="Largest part drops all areas but the largest, such as specks.",
                 ),
             ],
             outputs=[
-                io.Mask.Output(display_name="mask", tooltip="0 or 1 everywhere, of equal size.")
+                io.Mask.Output(
+                    display_name="mask",
+                    tooltip="The cleaned masks: every pixel 0 or 1, same size as the input.",
+                )
             ],
         )
 
@@ -61,4 +63,5 @@ class ExemplarPrepareMask(ExemplarNode):
         cls, mask: torch.Tensor, threshold: float, grow: int, fill_holes: bool, keep: str
     ) -> io.NodeOutput:
         cls.require_choices(keep=keep)
-        return io.NodeOutput(prepare_masks(mask, threshold, grow, fill_holes, keep == LARGEST_PART))
+        masks = prepare_masks(mask, threshold, grow, fill_holes, keep == LARGEST_PART)
+        return io.NodeOutput(masks.float())

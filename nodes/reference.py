@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..exemplar_model.sampler import SAMPLERS
 from .host.model import require_exemplar_model
-from .host.sampling import ReferenceSampler, reference_schedule
+from .host.samplers import ReferenceSampler, reference_schedule
 from .node import ExemplarNode, schema
 
 
@@ -21,9 +21,7 @@ class ExemplarReferenceSampler(ExemplarNode):
             description="The paper's own sampler and timesteps, for SamplerCustom and "
             "SamplerCustomAdvanced.",
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="From Load Exemplar Model; tells the noise levels."
-                ),
+                io.Model.Input("model", tooltip="From Load Exemplar Model; has the noise levels."),
                 io.Combo.Input(
                     "algorithm",
                     options=list(SAMPLERS),
@@ -50,7 +48,7 @@ class ExemplarReferenceSampler(ExemplarNode):
             ],
             outputs=[
                 io.Sampler.Output(
-                    display_name="sampler", tooltip="Scales the noise as the reference does."
+                    display_name="sampler", tooltip="For SamplerCustom or SamplerCustomAdvanced."
                 ),
                 io.Sigmas.Output(
                     display_name="sigmas",

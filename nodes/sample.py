@@ -9,7 +9,8 @@ from comfy_api.latest import io
 
 from ..exemplar_model.region import find_regions
 from .host.model import require_exemplar_model
-from .host.sampling import exemplar_counts, paint, sampler_names, scheduler_names
+from .host.painting import exemplar_counts, paint_regions
+from .host.samplers import sampler_names, scheduler_names
 from .inputs import context_input, feather_input, match_color_input, resolution_input
 from .node import ExemplarNode, schema
 
@@ -41,7 +42,7 @@ class ExemplarInpaintSampler(ExemplarNode):
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
-                    tooltip="Start noise.",
+                    tooltip="Of the noise that sampling starts from.",
                 ),
                 io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Sampling steps."),
                 io.Float.Input(
@@ -70,15 +71,16 @@ class ExemplarInpaintSampler(ExemplarNode):
                     min=0.01,
                     max=1.0,
                     step=0.01,
-                    tooltip="Below 1 starts from what is under the mask instead of pure noise.",
+                    tooltip="Below 1 sampling starts from the picture under the mask, or from its "
+                    "surroundings where it was erased; 1 starts from pure noise.",
                 ),
                 io.Combo.Input(
                     "region",
                     options=[AROUND_MASK, WHOLE_IMAGE],
                     default=AROUND_MASK,
-                    tooltip="What the model works on: a region around the mask, in its "
-                    "proportions (keeps detail, costs the same for every photo), or the whole "
-                    "image.",
+                    tooltip="What the model sees and paints: a region around the mask, in the "
+                    "mask's proportions (keeps detail, costs the same for every photo), or the "
+                    "whole image.",
                 ),
                 context_input(),
                 resolution_input(),
@@ -88,7 +90,9 @@ class ExemplarInpaintSampler(ExemplarNode):
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The whole picture."),
                 io.Latent.Output(display_name="latent", tooltip="Of the sampled region."),
-                io.Mask.Output(display_name="mask", tooltip="What was pasted, by weight."),
+                io.Mask.Output(
+                    display_name="mask", tooltip="Weight with which each pixel was pasted."
+                ),
                 io.Image.Output(display_name="region", tooltip="The region before pasting."),
             ],
         )
@@ -129,6 +133,6 @@ class ExemplarInpaintSampler(ExemplarNode):
             feather_pixels=feather,
             exemplars=exemplar_counts(positive, negative),
         )
-        latent, painted = paint(model, positive, negative, vae, *regions.crop(), **settings)
+        latent, painted = paint_regions(model, positive, negative, vae, *regions.crop(), **settings)
         picture, pasted = regions.paste(painted, feather, match_color)
         return io.NodeOutput(picture, {"samples": latent}, pasted, painted)

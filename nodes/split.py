@@ -21,7 +21,7 @@ class ExemplarSplitMask(ExemplarNode):
             inputs=[
                 io.Mask.Input(
                     "mask",
-                    tooltip="1 = repaint. Areas that touch, even at a corner, are one part. "
+                    tooltip="1 = repaint. Areas that touch, even at a corner, count as one. "
                     "Several masks are split one by one.",
                 ),
                 io.Float.Input(
@@ -30,17 +30,17 @@ class ExemplarSplitMask(ExemplarNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Drops parts smaller than this share of the largest part, such as "
+                    tooltip="Drops areas smaller than this share of the largest, such as "
                     "specks of the brush. 0 keeps all, 1 only the largest.",
                 ),
             ],
             outputs=[
                 io.Mask.Output(
-                    display_name="masks", tooltip="One mask a part, from left to right."
+                    display_name="masks", tooltip="One mask per area, from left to right."
                 ),
             ],
         )
 
     @classmethod
     def execute(cls, mask: torch.Tensor, min_size: float) -> io.NodeOutput:
-        return io.NodeOutput(split_masks(mask, min_size))
+        return io.NodeOutput(split_masks(mask, min_size).float())

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from exemplar_model.region import (
-    Bounds,
-    Regions,
-    find_regions,
-    mask_box,
-    paint_size,
-    pair,
-    region_bounds,
-    region_shape,
-)
+from exemplar_model.bounds import Bounds, mask_box, paint_size, region_bounds, region_shape
+from exemplar_model.mask import masked_image
+from exemplar_model.region import Regions, find_regions, pair
 
 SQUARE = (1, 1)
 PLAN = {"resolution": 64, "multiple": 8, "context": 2.0}
@@ -332,3 +325,98 @@ def test_patches_are_brought_to_the_device_of_the_picture() -> None:
     regions = find_regions(image, mask, **PLAN)
     with pytest.raises(NotImplementedError, match="meta"):  # the copy itself, not a mixed device
         regions.paste(torch.rand(1, 64, 64, 3, device="meta"), 4, color=True)
+
+
+CONTENTS = st.sampled_from([0.0, 1.0, -5.0, 1e30, float("inf"), float("nan"), None])  # None: noise
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(0, 90),
+    st.integers(0, 90),
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.sampled_from([None, 1.0, 2.0]),
+    st.sampled_from([0, 5]),
+    CONTENTS,
+)
+def test_nothing_under_the_mask_reaches_the_model_or_the_result(
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    context: float | None,
+    feather: int,
+    content: float | None,
+) -> None:
+    """Whatever lies there: the masked picture and the pasted result are the same bit for bit."""
+    generator = torch.Generator().manual_seed(0)
+    mask = rectangle(100, 150, (top, min(100, top + height), left, left + width))
+    image = torch.rand(1, 100, 150, 3, generator=generator)
+    noise = torch.rand(image.shape, generator=generator)
+    other = noise if content is None else torch.full_like(image, content)
+    results: list[tuple[Tensor, Tensor]] = []
+    for picture in (image, torch.where(mask[None, ..., None] == 1, other, image)):
+        regions = find_regions(
+            picture, mask, resolution=64, multiple=8, context=context, feather_pixels=feather
+        )
+        pasted, _ = regions.paste(patches(regions), feather, color=True)
+        results.append((masked_image(*regions.crop()), pasted))
+    for before, after in zip(*results, strict=True):
+        assert torch.equal(before, after)
+
+
+def gradient(height: int, width: int) -> Tensor:
+    """A picture [1, H, W, 3] that gets brighter from left to right, from 0.2 to 0.8."""
+    return torch.linspace(0.2, 0.8, width)[None, None, :, None].expand(1, height, -1, 3).clone()
+
+
+@pytest.mark.parametrize("resolution", [64, 200])  # half the size, and no resizing at all
+@pytest.mark.parametrize("erased", ["black", "mostly black", "transparent"])
+def test_painting_starts_from_the_surroundings_where_the_picture_was_erased(
+    erased: str, resolution: int
+) -> None:
+    image = gradient(200, 200)
+    box = (slice(60, 140), slice(60, 140))
+    mask = torch.zeros(200, 200)
+    mask[box] = 1
+    expected = image.clone()
+    if erased == "transparent":
+        alpha = 1.0 - mask
+        image[0][box] = 1.0
+        image = torch.cat([image, alpha[None, ..., None]], dim=-1)
+    else:
+        image[0][box] = 0.0
+    if erased == "mostly black":
+        image[0, 60:80, 60:140] = expected[0, 60:80, 60:140] = 0.9
+    plan = {"resolution": resolution, "multiple": 8, "context": None}
+    images, masks = find_regions(image, mask, **plan).crop()
+    wanted, _ = find_regions(expected, mask, **plan).crop()
+    inside = masks > 0
+    assert float((images - wanted)[inside].abs().mean()) < 0.05
+    assert float((images - wanted)[inside].abs().max()) < 0.35
+    assert torch.equal(images[~inside], wanted[~inside])
+
+
+def test_what_was_not_erased_is_what_painting_starts_from() -> None:
+    """Dark pixels are a part of the picture unless they are most of what is masked."""
+    image, mask = gradient(100, 100), rectangle(100, 100, (40, 60, 40, 60))
+    image[0, 40:50, 40:60] = 0.0  # one half
+    plan = {"resolution": 100, "multiple": 4, "context": None}
+    assert torch.equal(find_regions(image, mask, **plan).crop()[0], image)
+    image[0, 50, 40] = 0.0
+    assert not torch.equal(find_regions(image, mask, **plan).crop()[0], image)
+
+
+def test_a_hole_that_is_all_of_the_region_is_grey_where_it_is_black() -> None:
+    regions = find_regions(torch.zeros(1, 100, 100, 3), torch.ones(100, 100), **PLAN)
+    torch.testing.assert_close(regions.crop()[0], torch.full((1, 64, 64, 3), 0.5))
+
+
+def test_masks_are_kept_within_their_regions_and_one_byte_per_pixel() -> None:
+    masks = torch.stack([rectangle(900, 900, (y, y + 10, 30, 40)) for y in range(0, 800, 100)])
+    regions = find_regions(torch.rand(1, 900, 900, 3), masks, **PLAN)
+    sizes = [hole.untyped_storage().nbytes() for hole in regions.holes]
+    assert sizes == [each.width * each.height for each in regions.bounds]
+    assert max(sizes) <= 30**2
+    assert torch.equal(regions.masks, masks)

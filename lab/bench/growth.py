@@ -37,7 +37,7 @@ class SmallModel:
 
     def __init__(self, comfyui: str) -> None:
         pack = load_host(comfyui)
-        self.sampling: Any = pack("nodes.host.sampling")
+        self.painting: Any = pack("nodes.host.painting")
         self.model, self.vae = build_model(pack, random_components(SMALL))
         self.token = torch.randn(1, 1, SMALL.encoder.context_dim)
 
@@ -57,7 +57,7 @@ class SmallModel:
             context=CONTEXT,
             feather_pixels=FEATHER,
         )
-        _, painted = self.sampling.paint(
+        _, painted = self.painting.paint_regions(
             self.model,
             [[self.token, {}]],
             [[self.token, {}]],

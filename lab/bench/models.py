@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +95,7 @@ Pack = Callable[[str], ModuleType]
 def load_host(comfyui: str, cpu: bool = True) -> Pack:
     """The host and this pack in this process; see `lab.host.library.load_pack`."""
     pack = load_pack(Path(comfyui), *(["--cpu"] if cpu else []))
-    for module in ("model", "files", "sampling"):
+    for module in ("model", "files", "painting"):
         pack(f"nodes.host.{module}")  # importing them is not part of what is measured
     return pack
 
@@ -129,21 +128,15 @@ def share_weights(
 
     Args:
         tensors: names without prefix, all of one dtype.
-        full_attention: keep the host's own cross-attention, by the variable that users set.
+        full_attention: keep the host's own cross-attention.
     """
-    variable = pack("nodes.host.attention").FULL_ATTENTION
     dtype = next(iter(tensors.values())).dtype
     checkpoint = pack("exemplar_model.weights.checkpoint").Checkpoint(
         unet=tensors, autoencoder={}, encoder={}, unet_heads=config.unet_heads
     )
-    before = os.environ.get(variable)
-    os.environ[variable] = "1" if full_attention else "0"
-    try:
-        model = pack("nodes.host.model").build_model(checkpoint, DTYPE_NAMES[dtype], Path("random"))
-    finally:
-        del os.environ[variable]
-        if before is not None:
-            os.environ[variable] = before
+    model = pack("nodes.host.model").build_model(checkpoint, DTYPE_NAMES[dtype], Path("random"))
+    if full_attention:
+        pack("nodes.host.attention").use_host_attention(model)
     unet: nn.Module = model.model.diffusion_model
     unet.load_state_dict(tensors, assign=True)
     return model

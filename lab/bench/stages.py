@@ -48,7 +48,7 @@ def ours(comfyui: str, size: str, steps: int, folder: str, weight_dtype: str) ->
     """The nodes' way: load, encode, find the region, paint it, paste it back."""
     on = device()
     pack = load_host(comfyui, cpu=on.type == "cpu")
-    sampling: Any = pack("nodes.host.sampling")
+    host_painting: Any = pack("nodes.host.painting")
     image, mask, exemplar = inputs(size)
     with AnonymousPeak() as memory:
         path = str(Path(folder) / LAYOUTS["safetensors fp32"])
@@ -67,7 +67,7 @@ def ours(comfyui: str, size: str, steps: int, folder: str, weight_dtype: str) ->
                 regions, crops = stages.run(PASTE, _crop, image, mask, vae, size)
                 _, painted = stages.run(
                     WHOLE,
-                    sampling.paint,
+                    host_painting.paint_regions,
                     model,
                     [[token, {}]],
                     [[null, {}]],

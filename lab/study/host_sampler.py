@@ -58,8 +58,8 @@ class HostSampler:
 
     def __init__(self, comfyui: Path, model: Path, resolution: int) -> None:
         pack = load_pack(comfyui, "--cpu")
-        self.sampling: Any = pack("nodes.host.sampling")
-        self.schedulers: list[str] = self.sampling.scheduler_names()
+        self.painting: Any = pack("nodes.host.painting")
+        self.schedulers: list[str] = pack("nodes.host.samplers").scheduler_names()
         self.guide_within: Callable[[Any, float, float], Any] = pack(
             "nodes.host.guidance"
         ).guide_within
@@ -130,7 +130,7 @@ class HostSampler:
         model = model.clone()
         model.set_model_unet_function_wrapper(counted)
         with torch.inference_mode():
-            latents, pictures = self.sampling.paint(
+            latents, pictures = self.painting.paint_regions(
                 model,
                 [[self.tokens, {}]],
                 [[self.null, {}]],

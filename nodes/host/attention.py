@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,6 @@ import comfy.ldm.modules.attention as attention
 import comfy.model_management as management
 from comfy.cli_args import args
 from torch import Tensor
-
-FULL_ATTENTION = "EXEMPLAR_FULL_ATTENTION"
-"""Environment variable; 1 leaves the host's cross-attention as it is."""
 
 
 def use_fused_attention_on_cpu(patcher: Any) -> None:
@@ -39,14 +35,19 @@ def use_single_token_attention(patcher: Any) -> None:
     """Let the MODEL's cross-attention take the short way to its one context token.
 
     Only the class of the modules changes: weights keep their names, so LoRAs and whatever else
-    patches weights find them. `EXEMPLAR_FULL_ATTENTION=1` in the environment prevents it.
+    patches weights find them. `use_host_attention` takes it back.
     """
-    if os.environ.get(FULL_ATTENTION) == "1":
-        return
     for block in patcher.model.diffusion_model.modules():
         # a host with another kind of cross-attention keeps its own
         if type(getattr(block, "attn2", None)) is attention.CrossAttention:
             block.attn2.__class__ = SingleTokenAttention
+
+
+def use_host_attention(patcher: Any) -> None:
+    """Give the MODEL the host's own cross-attention again, to compare the two."""
+    for block in patcher.model.diffusion_model.modules():
+        if type(getattr(block, "attn2", None)) is SingleTokenAttention:
+            block.attn2.__class__ = attention.CrossAttention
 
 
 class SingleTokenAttention(attention.CrossAttention):

@@ -16,7 +16,7 @@ SAMPLES, SIDE = 64, 8
 
 
 def fit_preview(model: Any, vae: Any, checkpoint: Checkpoint) -> None:
-    """Tell the host which colours the latents of an autoencoder stand for.
+    """Make the live previews of a MODEL show the colours of its autoencoder.
 
     The host previews a latent by a linear map to RGB, whose factors are those of Stable
     Diffusion's autoencoder. These are the least-squares fit to decoded random latents.

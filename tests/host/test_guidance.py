@@ -82,7 +82,7 @@ import copy, json, torch
 import comfy.sample
 import comfy.samplers
 from pack.exemplar_model.weights.checkpoint import read_checkpoint
-from pack.nodes.host import files, guidance, model, sampling
+from pack.nodes.host import files, guidance, model, samplers as ours
 
 torch.set_grad_enabled(False)
 checkpoint = read_checkpoint(path, files.read_weights)
@@ -113,11 +113,11 @@ def items(patcher, name):
     )
     return sum(evaluated)
 
-reference = sampling.reference_schedule(denoiser, 10, 1.0)
+reference = ours.reference_schedule(denoiser, 10, 1.0)
 simple = comfy.samplers.calculate_sigmas(denoiser.model.model_sampling, "simple", 10)
 samplers = {
     "euler": (comfy.samplers.sampler_object("euler"), simple),
-    "plms": (sampling.ReferenceSampler.for_schedule("plms", reference, 1.0), reference),
+    "plms": (ours.ReferenceSampler.for_schedule("plms", reference, 1.0), reference),
 }
 before = copy.deepcopy(denoiser.model_options)
 guided = guidance.guide_within(denoiser, 0.25, 0.65)

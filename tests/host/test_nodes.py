@@ -176,7 +176,7 @@ def test_demo_prompt_and_side_by_side(host: Host) -> None:
     kept = np.array(image)[..., 3] == 255
     change = np.abs(np.array(painted.convert("RGB")).astype(int) - np.array(image)[..., :3])
     assert change[~kept].mean() > 10
-    assert (change[kept] == 0).mean() > 0.6  # the rest is the ramp around the mark
+    assert (change[kept] == 0).all()
     sheet = side_by_side(image, exemplar, painted)
     assert sheet.height == 348 and sheet.width > 4 * 320
     assert (np.array(sheet)[150, 430:800] == (255, 0, 255)).all(-1).any()  # the marked area
@@ -214,8 +214,8 @@ def test_outside_the_paste_mask_nothing_changes(
     mask = np.max([np.array(pictures()[name]) for name in masks], axis=0) > 0
     assert result.shape == original.shape
     assert np.array_equal(result[~pasted], original[~pasted])
-    assert (pasted[mask]).all() and (result != original).any(-1)[mask].mean() > 0.9
-    assert pasted.sum() <= (mask.sum() if mask.all() else 1.25 * mask.sum())
+    assert (result != original).any(-1)[mask].mean() > 0.9
+    assert np.array_equal(pasted, mask)  # no ramp without feather
 
 
 def test_each_region_has_its_own_exemplar(host: Host) -> None:
@@ -421,22 +421,42 @@ def test_stock_conditioning_nodes(host: Host, stock: str) -> None:
 
 
 def test_inputs_are_not_changed(host: Host) -> None:
-    """A stock branch that reads the same cached inputs gives the same with and without ours."""
+    """Stock nodes read from the cached inputs the same before and after our nodes read them.
 
-    def stock_latent(with_ours: bool) -> torch.Tensor:
-        graph = Graph()
+    The host keeps what the prompt before used: the inputs over all three prompts, while the stock
+    nodes compute anew in the third.
+    """
+    inputs = {"LoadExemplarModel", "EncodeExemplar", "LoadImage"}
+
+    def run(ours: bool) -> tuple[torch.Tensor, set[str]]:
+        graph, executed = Graph(), set[str]()
         loader = graph.load("narrow.safetensors")
         encode = graph.encode(loader, graph.image("face"), strength=0.9)
         image, mask = graph.image("small"), graph.masks(["small_mask"])
-        if with_ours:
-            painted = graph.sample(loader, encode, image, mask, seed=77)
-            graph.save_image([painted, 0])
-        masked = graph.masked(loader, encode, image, mask, noise_mask=True)
-        latent = graph.ksampler(loader, masked, [masked, 2], steps=2)
-        saved = graph.save_latent([latent, 0])
-        return Run(host, graph).latent(saved)
+        if ours:
+            crop = graph.crop(image, mask)
+            sample = graph.sample(loader, encode, image, mask, denoise=0.7, seed=77)
+            paste = graph.add(
+                "ExemplarPasteBack", region=[crop, 2], image=[crop, 0], feather=2, match_color=True
+            )
+            graph.save_image([paste, 0])
+            saved = graph.save_latent([sample, 1])
+        else:
+            masked = graph.masked(loader, encode, image, mask, noise_mask=True)
+            saved = graph.save_latent([graph.ksampler(loader, masked, [masked, 2]), 0])
 
-    assert torch.equal(stock_latent(with_ours=True), stock_latent(with_ours=False))
+        def note(kind: str, data: dict[str, Any]) -> None:
+            if kind == "executing" and data["node"]:
+                executed.add(graph.prompt[data["node"]]["class_type"])
+
+        return Run(host, graph, note).latent(saved), executed
+
+    before, _ = run(ours=False)
+    _, executed = run(ours=True)
+    assert not executed & inputs
+    after, executed = run(ours=False)
+    assert "KSampler" in executed and not executed & inputs
+    assert torch.equal(before, after)
 
 
 def test_replaced_model_file_is_read_again(host: Host) -> None:

@@ -10,7 +10,7 @@ from support.library import run_in_host_process
 from support.models import RandomModel, write_safetensors
 
 BUILD = """
-import json, os, torch
+import json, torch
 import comfy.ldm.modules.attention as attention
 import comfy.sample
 import comfy.sd
@@ -22,8 +22,8 @@ torch.set_grad_enabled(False)
 checkpoint = read_checkpoint(path, files.read_weights)
 WIDTH = checkpoint.encoder_config.context_dim
 short = model.build_model(checkpoint, "fp32", path)
-os.environ["EXEMPLAR_FULL_ATTENTION"] = "1"
 stock = model.build_model(checkpoint, "fp32", path)
+ours.use_host_attention(stock)
 draw = torch.Generator().manual_seed(0)
 randn = lambda *shape: torch.randn(shape, generator=draw)
 
@@ -274,7 +274,7 @@ def test_samples_equal_the_stock_path(sampled: dict[str, Any], case: str) -> Non
 
 
 def test_no_attention_for_one_token_by_default(calls: dict[str, Any]) -> None:
-    """Self-attention remains; the environment variable brings cross-attention back."""
+    """Self-attention remains; `use_host_attention` brings cross-attention back."""
     blocks = len(calls["blocks"])
     assert calls["short"] == {"one key": 0, "more keys": blocks}
     assert calls["stock"] == {"one key": blocks, "more keys": blocks}
