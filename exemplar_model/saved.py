@@ -18,7 +18,8 @@ from torch import Tensor
 
 from .files import written_whole
 from .image import to_bytes, to_rgb
-from .weights.checkpoint import read_safetensors
+from .errors import UserError
+from .weights.reading import read_safetensors
 
 METADATA = "exemplar"
 """Key under which the file describes itself, in JSON."""
@@ -26,7 +27,7 @@ METADATA = "exemplar"
 VERSION = 1
 
 
-class SavedExemplarError(ValueError):
+class SavedExemplarError(UserError, ValueError):
     """The file cannot be used; the message names the cause and the cure in one sentence."""
 
 

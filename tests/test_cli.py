@@ -24,14 +24,14 @@ from support.models import (
 from support.training import ROOT, command, environment
 from typer.testing import CliRunner, Result
 
-from exemplar_model.standalone.cli import app
+from exemplar_model.__main__ import command_line
 from exemplar_model.training.data.contact_sheet import CAPTION_HEIGHT, SIDE
 
 MAPPER_PARTS = ("cond_stage_model.mapper.", "cond_stage_model.final_ln.", "proj_out.", "learnable")
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "250"})
+    return CliRunner().invoke(command_line(), [str(a) for a in arguments], env={"COLUMNS": "250"})
 
 
 def fails(*arguments: str | Path) -> str:

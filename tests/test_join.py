@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from support.models import SHAPES, random_model, write_safetensors
 
 from exemplar_model.standalone.convert import convert
-from exemplar_model.weights.checkpoint import UNET_PREFIX, CheckpointError, read_safetensors
+from exemplar_model.weights.checkpoint import UNET_PREFIX
+from exemplar_model.weights.reading import CheckpointError, read_safetensors
 
 
 def write_unet(path: Path, shape: str) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ...exemplar_model.constants import LATENT_CHANNELS
 from ...exemplar_model.mask import masked_image
-from ...exemplar_model.memory import release_free_memory
 from ...exemplar_model.sampler import SAMPLERS, from_noise, to_latents
 from ...exemplar_model.schedule import reference_sigmas
 
@@ -175,7 +174,6 @@ def _coded(code: Any, batch: Tensor, vae: Any) -> Tensor:
     """
     if not management.is_device_cpu(vae.device):
         return code(batch)
-    release_free_memory()
     return torch.cat([code(one) for one in batch.split(1)])
 
 

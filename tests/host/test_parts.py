@@ -16,12 +16,12 @@ import comfy.model_management as management
 import comfy.sample
 import latent_preview
 from pack.exemplar_model.weights.checkpoint import read_checkpoint
-from pack.nodes.host import files, model, sampling
+from pack.nodes.host import autoencoder, files, model, sampling
 
 torch.set_grad_enabled(False)
 checkpoint = read_checkpoint(path, files.read_weights)
 denoiser = model.build_model(checkpoint, "fp32", path)
-vae = model.build_autoencoder(checkpoint, "x")
+vae = autoencoder.build_autoencoder(checkpoint)
 width = checkpoint.encoder_config.context_dim
 N, shape = 5, (5, 4, 8, 8)
 images, masks = torch.rand(N, 64, 64, 3), torch.zeros(N, 64, 64)

@@ -187,14 +187,14 @@ def test_only_listed_files_load(host: Host, saved: Path, name: str) -> None:
 BEHIND_THE_COMBO = """
 import json
 import folder_paths
-from pack.nodes.host import exemplars
+from pack.nodes.host import saved_exemplars
 
 folder_paths.models_dir, folder_paths.output_directory = str(path / "models"), str(path / "output")
-exemplars.register_exemplar_folder()
-answers = [exemplars.exemplar_names()]
+saved_exemplars.register_exemplar_folder()
+answers = [saved_exemplars.EXEMPLARS.names()]
 for name in ("rose.safetensors", "../secret.safetensors", "../../secret.safetensors [output]"):
     try:
-        answers.append(exemplars.exemplar_path(name).read_text())
+        answers.append(saved_exemplars.EXEMPLARS.path(name).read_text())
     except FileNotFoundError as error:
         answers.append(str(error))
 print(json.dumps(answers))
