@@ -133,7 +133,7 @@ class ExemplarEncoder(nn.Module):
         return self._tower(view).pooler_output
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Tokens of the tower [B, T, D] → context [B, T, context_dim]: mapper, norm and projection."""
+        """Tokens of the tower [B, T, D] → mapper, norm, projection → context [B, T, D]."""
         return self.proj_out(self.final_ln(self.mapper(tokens)))
 
     def _tower(self, view: Tensor) -> Any:

@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from .errors import UserError
 from .files import written_whole
 from .image import to_bytes, to_rgb
-from .errors import UserError
 from .weights.reading import read_safetensors
 
 METADATA = "exemplar"

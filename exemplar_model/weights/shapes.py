@@ -171,8 +171,8 @@ def require_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[i
 
     The message is the reason alone, without a file's name or a cure.
     """
-    faults = {name: "is missing" for name in expected.keys() - tensors.keys()}
-    faults |= {name: "is of unknown use" for name in tensors.keys() - expected.keys()}
+    faults = dict.fromkeys(expected.keys() - tensors.keys(), "is missing")
+    faults |= dict.fromkeys(tensors.keys() - expected.keys(), "is of unknown use")
     for name in expected.keys() & tensors.keys():
         tensor, shape = tensors[name], expected[name]
         if tensor.shape != shape:

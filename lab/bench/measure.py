@@ -20,7 +20,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-
 SAMPLING_INTERVAL = 0.005
 """Seconds between two looks at the memory."""
 

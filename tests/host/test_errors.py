@@ -35,10 +35,18 @@ def refusal(host: Host, graph: Graph) -> str:
     """The message of a prompt that must fail; then a good prompt must still run."""
     with pytest.raises(HostError) as failure:
         Run(host, graph)
+    assert error_types(host) <= {"ValueError", "FileNotFoundError"}
     good = Graph()
     good.save_image([good.paint(["odd_mask"], seed=next(FRESH_SEEDS)), 0])
     Run(host, good)
     return str(failure.value)
+
+
+def error_types(host: Host) -> set[str]:
+    """Type of the exception that ended the newest prompt; none if it was refused unrun."""
+    *_, newest = host.get("history").values()
+    events = newest["status"]["messages"]
+    return {data["exception_type"] for kind, data in events if kind == "execution_error"}
 
 
 def load_refusal(host: Host, model: str) -> str:

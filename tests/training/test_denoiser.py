@@ -9,8 +9,8 @@ from exemplar_model.standalone.components import Components, new_unet
 from exemplar_model.training.config import ConfigError
 from exemplar_model.training.stages.denoiser import DenoiserStage, Encoded, sample_posterior
 from exemplar_model.training.stages.parts import read_tower, starting_components, widened
-from exemplar_model.weights.reading import CheckpointError
 from exemplar_model.weights.key_maps import unet_from_diffusers
+from exemplar_model.weights.reading import CheckpointError
 from tests.support.training import small_batch, small_config
 
 CPU = torch.device("cpu")
