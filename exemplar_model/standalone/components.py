@@ -133,7 +133,7 @@ class Components:
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Components:
         """Move all weights to a device, and cast them if a dtype is given; returns itself."""
-        modules: tuple[nn.Module, ...] = (self.unet, self.autoencoder, self.encoder)
+        modules: Any = (self.unet, self.autoencoder, self.encoder)  # diffusers hides the type of `to`
         for module in modules:
             module.to(device=device, dtype=dtype)
         return self
