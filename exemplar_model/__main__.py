@@ -1,6 +1,62 @@
-"""`python -m exemplar_model …`."""
+"""The command line: `python -m exemplar_model COMMAND`."""
 
-from .standalone.cli import main
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typer import Typer
+
+EXTRAS = {
+    "diffusers": "standalone",
+    "rich": "standalone",
+    "typer": "standalone",
+    "accelerate": "train",
+    "pydantic": "train",
+    "tensorboard": "train",
+    "webdataset": "train",
+    "yaml": "train",
+}
+"""Packages that a ComfyUI may not have, and the extra of this project that installs them."""
+
+
+def command_line() -> Typer:
+    """All commands; those of training import what they need when they run.
+
+    Raises:
+        ModuleNotFoundError: a package of the extra `standalone` is missing.
+    """
+    from .standalone import commands as files
+    from .standalone.application import new_application
+    from .training import commands as training
+
+    return new_application(
+        "Train Paint by Example, and look into, convert and check its files.",
+        training.train,
+        training.export,
+        training.encode_samples,
+        training.contact_sheet,
+        training.write_shards,
+        training.throughput,
+        files.convert,
+        files.inspect,
+    )
+
+
+def main() -> None:
+    """Run a command; a missing package is told in one sentence, with what installs it."""
+    try:
+        command_line()(prog_name="python -m exemplar_model")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        sys.exit(
+            f"The package {package} is not installed; "
+            f'install it by pip install "paint-by-example[{EXTRAS[package]}]".'
+        )
+
 
 if __name__ == "__main__":
     main()

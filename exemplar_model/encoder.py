@@ -5,8 +5,7 @@ All tokens of the tower instead of one make the layout of ObjectStitch models.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -14,67 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from .constants import CLIP_HEAD_WIDTH, CLIP_MEAN, CLIP_STD
+from .constants import CLIP_MEAN, CLIP_STD
+from .weights.shapes import encoder_shapes, require_shapes, tower_shapes
+from .weights.sizes import EncoderConfig
 
 TOWER = "clip_vision."
 
 Tokens = Literal["class token", "all tokens"]
-"""What of the tower conditions the UNet."""
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Sizes of an `ExemplarEncoder`; the defaults are those of the published model."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - where a configuration file gives them
-
-    vision_width: int = 1024
-    """Channels of the tower and of the mapper."""
-    vision_layers: int = 24
-    """Transformer layers of the tower."""
-    vision_heads: int = 16
-    """Attention heads of the tower; they divide its width."""
-    vision_mlp: int = 4096
-    """Inner width of the tower's feed-forward layers."""
-    image_size: int = 224
-    """Side of the exemplar as the tower takes it, in pixels."""
-    patch_size: int = 14
-    """Side of a patch; it divides `image_size`."""
-    mapper_blocks: int = 5
-    """Residual blocks between tower and projection."""
-    context_dim: int = 768
-    """Width of the context token."""
-
-    @classmethod
-    def from_state_dict(
-        cls, state_dict: Mapping[str, Tensor], vision_heads: int | None = None
-    ) -> EncoderConfig:
-        """Read every size from the shapes of an encoder's tensors (names of `ExemplarEncoder`).
-
-        Args:
-            state_dict: tensors named as `ExemplarEncoder.state_dict()` names them.
-            vision_heads: heads of the tower where a file states them; else CLIP's own rule, one
-                head per 64 channels.
-        """
-        patch = state_dict[f"{TOWER}embeddings.patch_embedding.weight"]  # [D, 3, P, P]
-        positions = state_dict[f"{TOWER}embeddings.position_embedding.weight"]  # [1 + grid², D]
-        width, patch_size = patch.shape[0], patch.shape[-1]
-        grid = round((positions.shape[0] - 1) ** 0.5)
-        mlp = state_dict[f"{TOWER}encoder.layers.0.mlp.fc1.weight"]
-        return cls(
-            vision_width=width,
-            vision_layers=_count(state_dict, f"{TOWER}encoder.layers."),
-            vision_heads=vision_heads or max(1, width // CLIP_HEAD_WIDTH),
-            vision_mlp=mlp.shape[0],
-            image_size=grid * patch_size,
-            patch_size=patch_size,
-            mapper_blocks=_count(state_dict, "mapper.resblocks."),
-            context_dim=state_dict["proj_out.weight"].shape[0],
-        )
-
-
-def _count(keys: Iterable[str], prefix: str) -> int:
-    return len({key[len(prefix) :].split(".")[0] for key in keys if key.startswith(prefix)})
+"""Which outputs of the CLIP tower become context tokens of the UNet."""
 
 
 class MapperAttention(nn.Module):
@@ -183,11 +129,11 @@ class ExemplarEncoder(nn.Module):
         return self.project(self._post_layernorm(self._tower(view).last_hidden_state))
 
     def class_token(self, view: Tensor) -> Tensor:
-        """What the tower says of views [B, 3, S, S] in [0, 1]: [B, D], frozen in training."""
+        """Class token [B, D] after `post_layernorm`, of views [B, 3, S, S] in [0, 1]."""
         return self._tower(view).pooler_output
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, T, D] → context [B, T, context_dim], by the parts that are trained."""
+        """Tokens of the tower [B, T, D] → mapper, norm, projection → context [B, T, D]."""
         return self.proj_out(self.final_ln(self.mapper(tokens)))
 
     def _tower(self, view: Tensor) -> Any:
@@ -206,22 +152,33 @@ def scale_context(context: Tensor, uncond_vector: Tensor, strength: float) -> Te
     return torch.lerp(uncond_vector.to(context).expand_as(context), context, strength)
 
 
-def empty_encoder(config: EncoderConfig, dtype: torch.dtype) -> ExemplarEncoder:
-    """An encoder on the CPU whose weights are not set yet, made without drawing random ones."""
+def encoder_of(config: EncoderConfig, state_dict: Mapping[str, Tensor]) -> ExemplarEncoder:
+    """An encoder that holds the tensors given themselves; made without drawing random weights.
+
+    Args:
+        config: its sizes.
+        state_dict: all its tensors, named as `Checkpoint.encoder` names them, on one device.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over or of another shape.
+    """
     with torch.device("meta"):
-        encoder = ExemplarEncoder(config).to(dtype)
-    encoder = encoder.to_empty(device="cpu")
-    for name, buffer in encoder.named_buffers():
-        if not name.endswith(".position_ids"):
+        encoder = ExemplarEncoder(config)
+    load_encoder(encoder, state_dict, assign=True)
+    device = encoder.uncond_vector.device
+    for name, buffer in list(encoder.named_buffers()):
+        module, _, attribute = name.rpartition(".")
+        if attribute != "position_ids":
             raise RuntimeError(f"this version of transformers has a buffer of unknown use, {name}")
-        buffer.copy_(torch.arange(buffer.numel()).view_as(buffer))
-    return encoder
+        positions = torch.arange(buffer.numel(), device=device).view_as(buffer)
+        setattr(encoder.get_submodule(module), attribute, positions)
+    return encoder.eval()
 
 
 def load_encoder(
     encoder: ExemplarEncoder, state_dict: Mapping[str, Tensor], assign: bool = False
 ) -> None:
-    """Load tensors named `clip_vision.embeddings…`, whatever the installed transformers calls them.
+    """Load all tensors, named as `Checkpoint.encoder` names them.
 
     Args:
         encoder: the encoder.
@@ -229,8 +186,9 @@ def load_encoder(
         assign: hold the tensors themselves instead of copies of them.
 
     Raises:
-        RuntimeError: a tensor is missing, left over or of another shape.
+        CheckpointError: a tensor is missing, left over or of another shape.
     """
+    require_shapes(state_dict, encoder_shapes(encoder.config))
     prefix = _tower_prefix(encoder)
     encoder.load_state_dict(
         {
@@ -245,8 +203,9 @@ def load_tower(encoder: ExemplarEncoder, tower: Mapping[str, Tensor]) -> None:
     """Load the tower alone, from tensors named `clip_vision.embeddings…`.
 
     Raises:
-        RuntimeError: a tensor is missing, left over or of another shape.
+        CheckpointError: a tensor is missing, left over or of another shape.
     """
+    require_shapes(tower, tower_shapes(encoder.config))
     inner = _tower_prefix(encoder).removeprefix(TOWER)
     encoder.clip_vision.load_state_dict(
         {inner + name.removeprefix(TOWER): tensor for name, tensor in tower.items()}
@@ -254,6 +213,6 @@ def load_tower(encoder: ExemplarEncoder, tower: Mapping[str, Tensor]) -> None:
 
 
 def _tower_prefix(encoder: ExemplarEncoder) -> str:
-    # transformers before 5 has a module `vision_model` in between
+    # transformers before 5 has a module `vision_model` in between, whatever files call the tensors
     nested = hasattr(encoder.clip_vision, "vision_model")
     return f"{TOWER}vision_model." if nested else TOWER

@@ -16,9 +16,10 @@ from PIL import Image
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from .errors import UserError
 from .files import written_whole
 from .image import to_bytes, to_rgb
-from .weights.checkpoint import read_safetensors
+from .weights.reading import read_safetensors
 
 METADATA = "exemplar"
 """Key under which the file describes itself, in JSON."""
@@ -26,7 +27,7 @@ METADATA = "exemplar"
 VERSION = 1
 
 
-class SavedExemplarError(ValueError):
+class SavedExemplarError(UserError, ValueError):
     """The file cannot be used; the message names the cause and the cure in one sentence."""
 
 

@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..exemplar_model.encoder import Tokens, scale_context
 from ..exemplar_model.exemplar import Background, Framing, exemplar_view
-from .host.model import HostEncoder
+from .host.encoder import HostEncoder
 from .node import ExemplarEncoderSocket, ExemplarNode, schema
 from .outputs import exemplar_outputs
 

@@ -9,8 +9,8 @@ from comfy_api.latest import ComfyExtension, io
 from .crop import ExemplarCropToMask, ExemplarPasteBack
 from .encode import EncodeExemplar
 from .guidance import ExemplarGuidance
-from .host.exemplars import register_exemplar_folder
 from .host.files import register_model_folder
+from .host.saved_exemplars import register_exemplar_folder
 from .load import LoadExemplarModel
 from .prepare import ExemplarPrepareMask
 from .reference import ExemplarReferenceSampler

@@ -5,8 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..exemplar_model.weights.checkpoint import read_checkpoint
-from .host.files import file_stamp, model_names, model_path, read_weights
-from .host.model import build_autoencoder, build_encoder, build_model
+from .errors import plain_errors
+from .host.autoencoder import build_autoencoder
+from .host.encoder import build_encoder
+from .host.files import MODELS, file_stamp, read_weights
+from .host.model import build_model
 from .host.precision import WEIGHT_DTYPES
 from .host.preview import fit_preview
 from .node import ExemplarEncoderSocket, ExemplarNode, schema
@@ -23,7 +26,7 @@ class LoadExemplarModel(ExemplarNode):
             inputs=[
                 io.Combo.Input(
                     "model_name",
-                    options=model_names(),
+                    options=MODELS.names(),
                     tooltip="Original .ckpt, .safetensors or diffusers folder, from the model "
                     "folders exemplar, checkpoints, diffusion_models and diffusers.",
                 ),
@@ -51,15 +54,16 @@ class LoadExemplarModel(ExemplarNode):
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str, weight_dtype: str) -> str:
-        return file_stamp(model_path(model_name))
+        return file_stamp(MODELS.path(model_name))
 
     @classmethod
     def execute(cls, model_name: str, weight_dtype: str) -> io.NodeOutput:
         cls.require_choices(weight_dtype=weight_dtype)
-        path = model_path(model_name)
-        checkpoint = read_checkpoint(path, read_weights)
-        model = build_model(checkpoint, weight_dtype, path)
+        path = MODELS.path(model_name)
+        with plain_errors():
+            checkpoint = read_checkpoint(path, read_weights)
+            model = build_model(checkpoint, weight_dtype, path)
         encoder = build_encoder(checkpoint, weight_dtype, model_name)
-        vae = build_autoencoder(checkpoint, model_name)
+        vae = build_autoencoder(checkpoint)
         fit_preview(model, vae, checkpoint)
         return io.NodeOutput(model, encoder, vae)

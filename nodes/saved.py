@@ -8,15 +8,10 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..exemplar_model.saved import SavedExemplar
-from .host.exemplars import (
-    exemplar_names,
-    exemplar_path,
-    new_exemplar_path,
-    output_entry,
-    to_conditioning,
-)
+from .errors import plain_errors
+from .host.encoder import HostEncoder
 from .host.files import file_stamp
-from .host.model import HostEncoder
+from .host.saved_exemplars import EXEMPLARS, new_exemplar_path, output_entry, to_conditioning
 from .node import ExemplarEncoderSocket, ExemplarNode, schema
 from .outputs import exemplar_outputs
 
@@ -101,7 +96,7 @@ class LoadExemplar(ExemplarNode):
             inputs=[
                 io.Combo.Input(
                     "exemplar_name",
-                    options=exemplar_names(),
+                    options=EXEMPLARS.names(),
                     tooltip="From the model folder exemplar_embeddings, and from the output "
                     "folder's subfolder exemplars.",
                 ),
@@ -118,12 +113,13 @@ class LoadExemplar(ExemplarNode):
 
     @classmethod
     def fingerprint_inputs(cls, exemplar_name: str, encoder: None = None) -> str:
-        return file_stamp(exemplar_path(exemplar_name))
+        return file_stamp(EXEMPLARS.path(exemplar_name))
 
     @classmethod
     def execute(cls, exemplar_name: str, encoder: HostEncoder) -> io.NodeOutput:
-        saved = SavedExemplar.read(exemplar_path(exemplar_name))
-        saved.require_model(encoder.identity, exemplar_name)
+        with plain_errors():
+            saved = SavedExemplar.read(EXEMPLARS.path(exemplar_name))
+            saved.require_model(encoder.identity, exemplar_name)
         return io.NodeOutput(
             *to_conditioning(saved), saved.view, ui=ui.PreviewImage(saved.view, cls=cls)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,14 +25,14 @@ from support.models import (
 from support.training import ROOT, command, environment
 from typer.testing import CliRunner, Result
 
-from exemplar_model.standalone.cli import app
+from exemplar_model.__main__ import command_line
 from exemplar_model.training.data.contact_sheet import CAPTION_HEIGHT, SIDE
 
 MAPPER_PARTS = ("cond_stage_model.mapper.", "cond_stage_model.final_ln.", "proj_out.", "learnable")
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "250"})
+    return CliRunner().invoke(command_line(), [str(a) for a in arguments], env={"COLUMNS": "250"})
 
 
 def fails(*arguments: str | Path) -> str:
@@ -252,6 +253,53 @@ def test_programming_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("exemplar_model.standalone.inspection.inspect_model", broken)
     result = run("inspect", "model.safetensors")
     assert isinstance(result.exception, ValueError) and result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "extra"),
+    [
+        ("typer", ["inspect", "x"], "standalone"),
+        ("rich", ["--help"], "standalone"),
+        ("diffusers", ["convert", "x", "y"], "standalone"),
+        ("accelerate", ["train", "smoke"], "train"),
+        ("webdataset", ["contact-sheet", "smoke"], "train"),
+    ],
+)
+def test_a_missing_package_is_one_sentence(package: str, command: list[str], extra: str) -> None:
+    program = f"""
+import sys
+sys.modules[{package!r}] = None
+sys.argv = ["exemplar_model", *{command!r}]
+from exemplar_model.__main__ import main
+main()
+"""
+    settings = {"cwd": ROOT, "env": environment(), "capture_output": True, "text": True}
+    result = subprocess.run([sys.executable, "-c", program], **settings)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"The package {package} is not installed; install it by "
+        f'pip install "paint-by-example[{extra}]".\n'
+    )
+
+
+def test_a_missing_package_of_no_extra_keeps_its_traceback() -> None:
+    program = """
+import sys
+sys.modules["safetensors"] = None
+from exemplar_model.__main__ import main
+main()
+"""
+    settings = {"cwd": ROOT, "env": environment(), "capture_output": True, "text": True}
+    result = subprocess.run([sys.executable, "-c", program], **settings)
+    assert result.returncode == 1 and "Traceback" in result.stderr
+
+
+def test_of_several_processes_one_speaks(tmp_path: Path) -> None:
+    settings = {"cwd": ROOT, "capture_output": True, "text": True}
+    for rank, said in (("0", f"There is no {tmp_path / 'x'}.\n"), ("1", "")):
+        env = {**environment(), "RANK": rank}
+        result = subprocess.run(command("inspect", str(tmp_path / "x")), env=env, **settings)
+        assert (result.returncode, result.stderr) == (1, said)
 
 
 def test_every_command_and_parameter_has_help() -> None:

@@ -18,6 +18,7 @@ from exemplar_model.encoder import (
     load_encoder,
     scale_context,
 )
+from exemplar_model.weights.reading import CheckpointError
 
 
 def views(count: int = 2) -> Tensor:
@@ -136,7 +137,7 @@ def test_missing_tensor_is_refused() -> None:
     encoder = ExemplarEncoder(SHAPES["narrow"].encoder)
     state = dict(encoder.state_dict())
     del state["final_ln.bias"]
-    with pytest.raises(RuntimeError, match=r"final_ln\.bias"):
+    with pytest.raises(CheckpointError, match=r"final_ln\.bias"):
         load_encoder(encoder, state)
 
 

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from support.models import SHAPES, random_model, write_safetensors
 
 from exemplar_model.standalone.convert import convert
-from exemplar_model.weights.checkpoint import UNET_PREFIX, CheckpointError, read_safetensors
+from exemplar_model.weights.checkpoint import UNET_PREFIX
+from exemplar_model.weights.reading import CheckpointError, read_safetensors
 
 
 def write_unet(path: Path, shape: str) -> None:
@@ -39,6 +40,6 @@ def test_the_unet_is_replaced_and_nothing_else(tmp_path: Path, model: Path) -> N
 def test_a_unet_of_another_size_is_refused(tmp_path: Path, model: Path) -> None:
     unet, target = tmp_path / "unet.safetensors", tmp_path / "joined.safetensors"
     write_unet(unet, "wide")
-    with pytest.raises(CheckpointError, match=r"unet\.safetensors is of another kind: \d+ tensors"):
+    with pytest.raises(CheckpointError, match=r"is of another kind \(.* more are wrong\)"):
         convert(model, target, unet=unet)
     assert not target.exists()

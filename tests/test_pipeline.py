@@ -48,6 +48,24 @@ def test_latents_equal_diffusers(shape: str) -> None:
     assert painting.regions.shape == (1, 64, 96, 3)
 
 
+@pytest.mark.parametrize("model_dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_model_and_pictures_of_other_dtypes(model_dtype: torch.dtype, dtype: torch.dtype) -> None:
+    """Results are float32 and near those of float32."""
+    components = random_model(SHAPES["narrow"]).components
+    image, mask, exemplar = (each.to(dtype) for each in inputs())
+    given = image.clone(), mask.clone(), exemplar.clone()
+    settings = {"steps": 2, "resolution": 64}
+    expected = paint(components, image.float(), mask.float(), [exemplar.float()], **settings)
+    painting = paint(components.to("cpu", model_dtype), image, mask, [exemplar], **settings)
+    for result in (painting.images, painting.pasted, painting.latents, painting.regions):
+        assert result.dtype == torch.float32 and result.isfinite().all()
+    assert torch.equal(painting.pasted, expected.pasted)
+    difference = (painting.latents - expected.latents).norm() / expected.latents.norm()
+    assert difference < (0.05 if model_dtype == torch.bfloat16 else 1e-5), difference
+    assert all(map(torch.equal, given, (image, mask, exemplar)))
+
+
 def test_several_regions() -> None:
     components = random_model(SHAPES["narrow"]).components
     image, mask, exemplar = inputs()

@@ -1,4 +1,4 @@
-"""The model in parts, built with diffusers' UNet and autoencoder.
+"""UNet, autoencoder and exemplar encoder without a host, on diffusers' UNet and autoencoder.
 
 Needs diffusers, which the nodes do not: inside a host its own classes take their place.
 """
@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from ..constants import LATENT_CHANNELS, LATENT_SCALE, UNET_CHANNELS, UNET_HEADS
-from ..encoder import EncoderConfig, ExemplarEncoder, load_encoder
-from ..weights.checkpoint import Checkpoint
+from ..constants import LATENT_CHANNELS, LATENT_SCALE, OFFICIAL_MODEL, UNET_CHANNELS, UNET_HEADS
+from ..encoder import ExemplarEncoder, encoder_of
+from ..weights.checkpoint import HINTS, Checkpoint
 from ..weights.key_maps import (
     autoencoder_from_diffusers,
     autoencoder_names,
@@ -24,7 +25,8 @@ from ..weights.key_maps import (
     unet_from_diffusers,
     unet_names,
 )
-from ..weights.sizes import AutoencoderConfig, UNetConfig
+from ..weights.reading import CheckpointError
+from ..weights.sizes import AutoencoderConfig, EncoderConfig, UNetConfig
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,14 @@ class ModelConfig:
         """Read every size from the shapes of the weights.
 
         Raises:
-            ValueError: attention stands where Stable Diffusion 1 has none, or the reverse.
+            CheckpointError: attention stands where Stable Diffusion 1 has none, or the reverse.
         """
         unet = UNetConfig.from_state_dict(checkpoint.unet)
         if unet.attends != (True,) * (len(unet.attends) - 1) + (False,):
-            raise ValueError(f"The UNet attends at levels {unet.attends}, not at all but the last.")
+            raise CheckpointError(
+                f"The UNet attends at levels {unet.attends}, where Stable Diffusion 1 attends at "
+                f"all but the last; choose {OFFICIAL_MODEL}."
+            )
         autoencoder = AutoencoderConfig.from_state_dict(checkpoint.autoencoder)
         return cls(
             unet_channels=unet.channels,
@@ -75,7 +80,7 @@ class ModelConfig:
     def hints(self) -> dict[str, str]:
         """Metadata for a safetensors file: what tensor shapes cannot tell."""
         hints = {"unet_heads": self.unet_heads, "vision_heads": self.encoder.vision_heads}
-        return {"exemplar_model": json.dumps(hints)}
+        return {HINTS: json.dumps(hints)}
 
 
 @dataclass(frozen=True)
@@ -95,17 +100,43 @@ class Components:
         return cls(config, unet.eval(), autoencoder.eval(), encoder.eval())
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> Components:
-        """The model of a checkpoint.
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Components:
+        """The model of a checkpoint, made without drawing random weights.
+
+        Tensors that have the device and dtype already are held themselves, without a copy, and
+        with them the file that they are mapped from.
+
+        Args:
+            checkpoint: as `read_checkpoint` gives it.
+            device: of all weights.
+            dtype: of all weights, whatever the file has.
 
         Raises:
-            ValueError, RuntimeError: a tensor is missing, left over or of another shape.
+            CheckpointError: a tensor is missing, left over or of another shape.
         """
-        components = cls.random(ModelConfig.from_checkpoint(checkpoint))
-        load_original(components.unet, checkpoint.unet, unet_names)
-        load_original(components.autoencoder, checkpoint.autoencoder, autoencoder_names)
-        load_encoder(components.encoder, checkpoint.encoder)
-        return components
+
+        def moved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.to(device, dtype) for name, tensor in tensors.items()}
+
+        config = ModelConfig.from_checkpoint(checkpoint)
+        encoder = encoder_of(config.encoder, moved(checkpoint.encoder))
+        with torch.device("meta"):
+            unet, autoencoder = new_unet(config), new_autoencoder(config)
+        load_original(unet, moved(checkpoint.unet), unet_names, assign=True)
+        load_original(autoencoder, moved(checkpoint.autoencoder), autoencoder_names, assign=True)
+        return cls(config, unet.eval(), autoencoder.eval(), encoder)
+
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Components:
+        """Move all weights to a device, and cast them if a dtype is given; returns itself."""
+        modules: Any = (self.unet, self.autoencoder, self.encoder)  # diffusers hides the type of `to`
+        for module in modules:
+            module.to(device=device, dtype=dtype)
+        return self
 
     def to_original(self) -> dict[str, Tensor]:
         """All weights under the names of the original checkpoint."""
@@ -152,10 +183,21 @@ def load_original(
     module: nn.Module,
     original: Mapping[str, Tensor],
     names: Callable[[Mapping[str, Tensor]], Mapping[str, str]],
+    assign: bool = False,
 ) -> None:
     """Load tensors of the original layout into a module of diffusers.
 
+    Args:
+        module: a UNet or an autoencoder.
+        original: all its tensors, without prefix.
+        names: `unet_names` or `autoencoder_names`.
+        assign: hold the tensors themselves instead of copies of them.
+
     Raises:
-        ValueError, RuntimeError: a tensor is missing, left over or of another shape.
+        CheckpointError: a tensor is missing, left over or of another shape.
     """
-    module.load_state_dict(original_to_diffusers(original, module.state_dict(), names))
+    try:
+        tensors = original_to_diffusers(original, module.state_dict(), names)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    module.load_state_dict(tensors, assign=assign)

@@ -21,19 +21,18 @@ from ..weights.checkpoint import (
     AUTOENCODER_PREFIX,
     UNET_PREFIX,
     Checkpoint,
-    CheckpointError,
     read_checkpoint,
-    read_weights,
-    split_original,
+    read_components,
 )
 from ..weights.key_maps import (
     ENCODER_ORIGINAL,
-    StateDict,
     autoencoder_names,
     encoder_to_diffusers,
     original_to_diffusers,
     unet_names,
 )
+from ..weights.reading import CheckpointError, StateDict, read_weights
+from ..weights.shapes import require_shapes
 from .components import ModelConfig, new_autoencoder, new_unet
 from .diffusers_folder import write_configs
 
@@ -100,11 +99,8 @@ def convert(
         checkpoint = replace(checkpoint, unet=_read_unet(unet, checkpoint.unet))
     for name in TRANSFORMERS_MARK:
         metadata.pop(name, None)
-    try:
-        config = ModelConfig.from_checkpoint(checkpoint)
-        files = _files(checkpoint, config, target.name if layout == "original" else None)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{source.name} is no whole model ({error}).") from error
+    config = ModelConfig.from_checkpoint(checkpoint)
+    files = _files(checkpoint, config, target.name if layout == "original" else None)
     metadata |= config.hints
     _check_space(target, [tensor for file in files.values() for tensor in file.values()], dtype)
     try:
@@ -129,18 +125,14 @@ def convert(
 
 
 def _read_unet(path: Path, like: StateDict) -> StateDict:
-    unet = split_original(*read_weights(path)).unet
-    differing = [
-        name
-        for name in sorted(like.keys() | unet.keys())
-        if name not in like or name not in unet or like[name].shape != unet[name].shape
-    ]
-    if differing:
+    unet = read_components(path).unet
+    try:
+        require_shapes(unet, {name: tuple(tensor.shape) for name, tensor in like.items()})
+    except CheckpointError as error:
         raise CheckpointError(
-            f"The UNet of {path.name} is of another kind: {len(differing)} tensors are missing, "
-            f"left over or of another shape, such as {differing[0]}; name the model that it came "
+            f"The UNet of {path.name} is of another kind ({error}); name the model that it came "
             "from as the source."
-        )
+        ) from error
     return unet
 
 

@@ -16,20 +16,16 @@ from rich.text import Text
 from torch import Tensor
 
 from ..constants import LATENT_CHANNELS, UNET_CHANNELS
-from ..encoder import EncoderConfig
 from ..weights.checkpoint import (
     AUTOENCODER_PREFIX,
     FOLDERS,
     UNET_PREFIX,
     Checkpoint,
-    CheckpointError,
-    component_file,
     read_checkpoint,
-    read_weights,
-    split_original,
+    read_components,
 )
-from ..weights.key_maps import StateDict
-from ..weights.sizes import AutoencoderConfig, UNetConfig
+from ..weights.reading import CheckpointError, StateDict, component_file, read_weights
+from ..weights.sizes import STEM, AutoencoderConfig, EncoderConfig, UNetConfig
 
 PARTS = {
     "UNet": (UNET_PREFIX, "unet/"),
@@ -49,7 +45,6 @@ PARTS = {
 OTHER = "other"
 CONFIG_KEYS = ("stage", "data.kind", "resolution", "steps", "batch", "learning_rate", "seed")
 LONGEST_VALUE = 200
-STEM = UNET_PREFIX + "input_blocks.0.0.weight"
 STAGES = {"autoencoder": "init.autoencoder", "tower": "init.tower"}
 """Parts that a training stage writes alone, and the key that takes them."""
 
@@ -95,13 +90,15 @@ def inspect_model(path: Path) -> Inspection:
     tensors: StateDict = {}
     metadata: dict[str, str] = {}
     files = _files(path)
+    contents = {file: _read_shapes(file) for file in files.values()}
     for prefix, file in files.items():
-        found, about = _read_shapes(file)
+        found, about = contents[file]
         tensors |= {prefix + name: tensor for name, tensor in found.items()}
         metadata |= about
-    checkpoint, problem = None, None
+    components, problem = Checkpoint({}, {}, {}), None
     try:
-        checkpoint = read_checkpoint(path, _read_shapes)
+        components = read_components(path, contents.__getitem__)
+        read_checkpoint(path, contents.__getitem__)
     except CheckpointError as error:
         problem = str(error)
     parts = _parts(tensors)
@@ -115,7 +112,7 @@ def inspect_model(path: Path) -> Inspection:
         layout=_layout(path, tensors, parts, alone),
         megabytes=sum(file.stat().st_size for file in files.values()) / 1e6,
         parts=parts,
-        sizes=_sizes(checkpoint or split_original(tensors, metadata)),
+        sizes=_sizes(components),
         metadata=metadata,
         problem=problem,
     )
@@ -181,7 +178,8 @@ def _layout(
         return f"only {'an' if alone[0] in 'aeiou' else 'a'} {alone}, as a training stage writes it"
     if {"mapper", "null vector"} & set(parts):
         return f"original layout, {'safetensors' if path.suffix == '.safetensors' else 'pickle'}"
-    channels = tensors[STEM].shape[1] if STEM in tensors else 0
+    stem = tensors.get(UNET_PREFIX + STEM)
+    channels = stem.shape[1] if stem is not None and stem.ndim > 1 else 0
     return {
         LATENT_CHANNELS: "Stable Diffusion",
         UNET_CHANNELS: "Stable Diffusion inpainting",
@@ -191,21 +189,22 @@ def _layout(
 def _sizes(model: Checkpoint) -> dict[str, str]:
     """Sizes of the parts that are there, from the outside in."""
     sizes: dict[str, str] = {}
-    with suppress(KeyError):
+    with suppress(CheckpointError):
         unet = UNetConfig.from_state_dict(model.unet)
         sizes["UNet"] = (
             f"channels {_list(unet.channels)}, residual blocks {unet.residual_blocks}, "
             f"heads {model.unet_heads}, context {unet.context_dim}"
         )
-    with suppress(KeyError):
+    with suppress(CheckpointError, LookupError):
         autoencoder = AutoencoderConfig.from_state_dict(model.autoencoder)
+        latents = model.autoencoder["post_quant_conv.weight"].shape[1]
         sizes["autoencoder"] = (
             f"channels {_list(autoencoder.widths)}, residual blocks {autoencoder.residual_blocks}, "
-            f"latent channels {autoencoder.embed_dim}, factor {autoencoder.factor}"
+            f"latent channels {latents}, factor {autoencoder.factor}"
         )
-    with suppress(KeyError):
+    with suppress(CheckpointError):
         # a tower alone has no projection, nor a line in which its size would be shown
-        projection = {"proj_out.weight": torch.empty(0)}
+        projection = {"proj_out.weight": torch.empty(1)}
         encoder = EncoderConfig.from_state_dict(projection | model.encoder, model.vision_heads)
         sizes["tower"] = (
             f"width {encoder.vision_width}, layers {encoder.vision_layers}, "

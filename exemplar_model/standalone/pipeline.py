@@ -23,7 +23,7 @@ from .components import Components
 
 @dataclass(frozen=True)
 class Painting:
-    """What one call paints.
+    """What one call paints, in float32 on the device of the pictures that were given.
 
     Attributes:
         images: [B, H, W, 3] in [0, 1], the whole pictures.
@@ -59,14 +59,16 @@ def paint(
 
     Args:
         components: the model, all parts on one device and in one dtype.
-        images: [B, H, W, C] in [0, 1].
+        images: [B, H, W, C] in [0, 1], of any floating-point dtype.
         masks: [N, H, W], 1 = repaint; paired with images as `region.pair` says.
-        exemplars: pictures [H, W, 3] in [0, 1]: one, or one for each region.
+        exemplars: pictures [H, W, 3] in [0, 1]: one, or one for each region. Pictures and masks
+            may be on another device than the model.
         seed: of the start noise, drawn on the CPU as hosts draw it.
         steps: sampling steps.
         cfg: guidance scale away from the null condition.
         algorithm: "plms" or "ddim".
-        context: how many times the mask fits into its region; None = whole image.
+        context: size of the region relative to the mask's bounding box, 2 = twice as wide and
+            high; None = whole image.
         resolution: side of a square region; others get the same area.
         feather: width in pixels of the ramp outside the mask.
         color: fit the colours of the result to the picture at the border of the pasted area.
@@ -75,6 +77,9 @@ def paint(
     Raises:
         ValueError: empty mask, counts that cannot be paired, resolution or steps out of range.
     """
+    home = images.device
+    images, masks = images.float(), masks.to(home, torch.float32)
+    exemplars = [exemplar.float() for exemplar in exemplars]
     regions = find_regions(
         images,
         masks,
@@ -112,9 +117,9 @@ def paint(
     sigmas = reference_sigmas(steps).to(device)
     x = SAMPLERS[algorithm](denoise, from_noise(noise, sigmas[0]), sigmas, callback)
     latents = to_latents(x, sigmas[-1])
-    painted = decode_latents(components, latents).to(regions.images.device)
+    painted = decode_latents(components, latents).to(home)
     pictures, pasted = regions.paste(painted, feather, color)
-    return Painting(pictures, pasted, latents, painted)
+    return Painting(pictures, pasted, latents.to(home), painted)
 
 
 def encode(components: Components, exemplars: list[Tensor]) -> tuple[Tensor, Tensor]:

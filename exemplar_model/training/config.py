@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
+from ..errors import UserError
 from ..standalone.components import ModelConfig
 
 SHIPPED = resources.files(__name__.rpartition(".")[0]) / "configs"
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """The configuration cannot be used; the message names the key and the cure."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-StateDict = dict[str, Tensor]
+from .reading import StateDict
 
 _UNET_RESNET = {
     "norm1.": "in_layers.0.",
@@ -76,7 +76,7 @@ def _resnets_per_level(keys: Iterable[str], blocks: str) -> list[int]:
     found = {
         m.groups() for key in keys if (m := re.match(rf"{blocks}\.(\d+)\.resnets\.(\d+)", key))
     }
-    levels = 1 + max((int(level) for level, _ in found), default=-1)
+    levels = len({level for level, _ in found})  # a gap leaves tensors of unknown use
     return [sum(int(level) == i for level, _ in found) for i in range(levels)]
 
 
@@ -182,7 +182,7 @@ def original_to_diffusers(
         names: `unet_names` or `autoencoder_names`.
 
     Raises:
-        ValueError, RuntimeError: a tensor is missing, left over or of another shape.
+        ValueError: a tensor is missing, left over or of another shape.
     """
     prefixes = names(module)
     sources = {key: original_name(key, prefixes) for key in module}
@@ -190,12 +190,16 @@ def original_to_diffusers(
         raise ValueError(
             f"{len(missing)} tensors are missing or left over, such as {min(missing)}."
         )
-    # 1×1 convolutions of the original are linear layers in diffusers
-    return {key: original[name].view_as(module[key]) for key, name in sources.items()}
+    for key, name in sources.items():
+        given, wanted = original[name].shape, module[key].shape
+        # 1×1 convolutions of the original are linear layers in diffusers
+        if given not in (wanted, (*wanted, 1, 1)):
+            raise ValueError(f"{name} has shape {list(given)} in place of {list(wanted)}.")
+    return {key: original[name].view(module[key].shape) for key, name in sources.items()}
 
 
 def encoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """`ExemplarEncoder` names for a diffusers `PaintByExampleImageEncoder`.
+    """Names of `Checkpoint.encoder` for a diffusers `PaintByExampleImageEncoder`.
 
     Accepts the tower as `model.vision_model.*` (transformers before 5) and as `model.*`. The
     mapper's separate q, k, v become one fused projection; it has one head, so they simply stack.
@@ -229,7 +233,7 @@ def encoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
             fused.setdefault(target, {})[part[1]] = tensor
     renamed = _rename(plain, names)
     for key, parts in fused.items():
-        if len(parts) != 3:
+        if len(parts) != 3 or len({tensor.shape for tensor in parts.values()}) != 1:
             raise ValueError(f"only a part of {key}")
         renamed[key] = torch.cat([parts["q"], parts["k"], parts["v"]])
     return renamed

@@ -20,8 +20,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from exemplar_model.memory import release_free_memory
-
 SAMPLING_INTERVAL = 0.005
 """Seconds between two looks at the memory."""
 
@@ -120,7 +118,6 @@ class AnonymousPeak:
     """
 
     def __enter__(self) -> AnonymousPeak:
-        release_free_memory()  # using it again is to count as growth
         self.before = self.peak = anonymous_bytes()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch)

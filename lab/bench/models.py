@@ -95,7 +95,7 @@ Pack = Callable[[str], ModuleType]
 def load_host(comfyui: str, cpu: bool = True) -> Pack:
     """The host and this pack in this process; see `lab.host.library.load_pack`."""
     pack = load_pack(Path(comfyui), *(["--cpu"] if cpu else []))
-    for module in ("model", "files", "painting"):
+    for module in ("model", "encoder", "autoencoder", "files", "painting"):
         pack(f"nodes.host.{module}")  # importing them is not part of what is measured
     return pack
 
@@ -107,8 +107,8 @@ def load_model(pack: Pack, path: str, weight_dtype: str = "default") -> tuple[An
     checkpoint = reading.read_checkpoint(Path(path), files.read_weights)
     return (
         host.build_model(checkpoint, weight_dtype, Path(path)),
-        host.build_encoder(checkpoint, weight_dtype, path),
-        host.build_autoencoder(checkpoint, path),
+        pack("nodes.host.encoder").build_encoder(checkpoint, weight_dtype, path),
+        pack("nodes.host.autoencoder").build_autoencoder(checkpoint),
     )
 
 
@@ -118,7 +118,7 @@ def build_model(pack: Pack, components: Components) -> tuple[Any, Any]:
     host = pack("nodes.host.model")
     checkpoint = reading.split_original(components.to_original(), config.hints)
     model = host.build_model(checkpoint, "fp32", Path("random"))
-    return model, host.build_autoencoder(checkpoint, "random")
+    return model, pack("nodes.host.autoencoder").build_autoencoder(checkpoint)
 
 
 def share_weights(

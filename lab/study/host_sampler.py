@@ -75,7 +75,7 @@ class HostSampler:
         )
         self.model = self.load("fp32")
         with torch.inference_mode():
-            self.vae = self.host_model.build_autoencoder(self.checkpoint, model.name)
+            self.vae = pack("nodes.host.autoencoder").build_autoencoder(self.checkpoint)
         self.components = Components.from_checkpoint(read_checkpoint(model))
         places, shown = scenes(), clean_exemplars()
         numbers = range(len(objects()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import comfy.utils
@@ -33,26 +33,6 @@ def register_folder(name: str, extensions: set[str]) -> None:
     folders[name] = (paths, known or extensions)
 
 
-def model_names() -> list[str]:
-    """Names for the loader's combo: files first, then diffusers folders, no name twice."""
-    return list(_models())
-
-
-def model_path(name: str) -> Path:
-    """Path of a model that `model_names` lists.
-
-    Raises:
-        FileNotFoundError: not listed (any more).
-    """
-    path = _models().get(name)
-    if path is None:
-        raise FileNotFoundError(
-            f"The model '{name}' is in none of the folders {', '.join(FILE_FOLDERS)}, diffusers; "
-            "put it into models/exemplar and refresh."
-        )
-    return path
-
-
 def _models() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in FILE_FOLDERS:
@@ -75,6 +55,37 @@ def _diffusers_folders(root: Path) -> Iterator[Path]:
     for pattern in (f"*/{DIFFUSERS_INDEX}", f"*/*/{DIFFUSERS_INDEX}"):
         for index in sorted(root.glob(pattern)):
             yield index.parent
+
+
+class FileChoices:
+    """Files and folders that a combo offers."""
+
+    def __init__(self, find: Callable[[], dict[str, Path]], absent: str) -> None:
+        """Of what `find` finds by name; `absent` is the message for a `{name}` of no file."""
+        self._find, self._absent = find, absent
+
+    def names(self) -> list[str]:
+        """What the combo offers, in its order."""
+        return list(self._find())
+
+    def path(self, name: str) -> Path:
+        """Path of a name that the combo offers, and of no other.
+
+        Raises:
+            FileNotFoundError: not offered (any more).
+        """
+        path = self._find().get(name)
+        if path is None:
+            raise FileNotFoundError(self._absent.format(name=name))
+        return path
+
+
+MODELS = FileChoices(
+    _models,
+    f"The model '{{name}}' is in none of the folders {', '.join(FILE_FOLDERS)}, diffusers; put it "
+    "into models/exemplar and refresh.",
+)
+"""Model files first, then diffusers folders, no name twice."""
 
 
 def file_stamp(path: Path) -> str:

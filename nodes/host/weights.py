@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 
-def fit_as_they_are(module: nn.Module, weights: Mapping[str, Tensor], device: torch.device) -> bool:
-    """Whether a module can hold tensors themselves, in place of copies in its own memory.
+def can_stay_mapped(module: nn.Module, weights: Mapping[str, Tensor], device: torch.device) -> bool:
+    """Whether a module may hold tensors of a mapped file, in place of copies of them.
 
     On a CPU, where they rest as long as the model lives, and if all have the module's dtypes. On
     other devices the host moves weights to and fro, and wants memory of its own to pin.
@@ -19,12 +19,3 @@ def fit_as_they_are(module: nn.Module, weights: Mapping[str, Tensor], device: to
     return management.is_device_cpu(device) and all(
         name in own and own[name].dtype == tensor.dtype for name, tensor in weights.items()
     )
-
-
-def load_as_they_are(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Let a module hold tensors themselves.
-
-    Raises:
-        RuntimeError: a tensor is missing, left over or of another shape.
-    """
-    module.load_state_dict(weights, assign=True)

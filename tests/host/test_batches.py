@@ -22,7 +22,7 @@ from pack.nodes.host import batches, files, model, painting, samplers
 torch.set_grad_enabled(False)
 checkpoint = read_checkpoint(path, files.read_weights)
 denoiser = model.build_model(checkpoint, "fp32", path)
-vae = model.build_autoencoder(checkpoint, "x")
+vae = autoencoder.build_autoencoder(checkpoint)
 width = checkpoint.encoder_config.context_dim
 N = 5
 images, masks = torch.rand(N, 64, 64, 3), torch.zeros(N, 64, 64)

@@ -11,7 +11,7 @@ from support.models import RandomModel, write_safetensors
 LOAD = """
 import json, threading, time, torch
 from pack.exemplar_model.weights.checkpoint import read_checkpoint
-from pack.nodes.host import files, model
+from pack.nodes.host import autoencoder, encoder as encoders, files, model
 
 def anonymous():
     with open("/proc/self/status") as status:
@@ -30,8 +30,8 @@ thread.start()
 with torch.inference_mode():
     checkpoint = read_checkpoint(path, files.read_weights)
     denoiser = model.build_model(checkpoint, DTYPE, path)
-    encoder = model.build_encoder(checkpoint, DTYPE, "x")
-    vae = model.build_autoencoder(checkpoint, "x")
+    encoder = encoders.build_encoder(checkpoint, DTYPE, "x")
+    vae = autoencoder.build_autoencoder(checkpoint)
 running = False
 thread.join()
 modules = (denoiser.model, encoder.patcher.model, vae.first_stage_model)

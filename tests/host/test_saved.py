@@ -14,11 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.library import run_in_host_process
+from support.refusals import refused
 
 from exemplar_model.exemplar import exemplar_view
 from exemplar_model.saved import SavedExemplar
 from lab.host.graphs import Graph, Link, Run
-from lab.host.headless import Host, HostError
+from lab.host.headless import Host
 from lab.host.pictures import pictures
 
 STRENGTHS = itertools.count(1)
@@ -59,9 +60,7 @@ def save_one(host: Host, model: str = "narrow", prefix: str = "rose", face: str 
 
 
 def refusal(host: Host, graph: Graph) -> str:
-    with pytest.raises(HostError) as failure:
-        Run(host, graph)
-    message = str(failure.value)
+    message = refused(host, graph)
     assert "\n" not in message and message.endswith((".", ".)"))  # the host adds parentheses
     return message
 
@@ -187,14 +186,14 @@ def test_only_listed_files_load(host: Host, saved: Path, name: str) -> None:
 BEHIND_THE_COMBO = """
 import json
 import folder_paths
-from pack.nodes.host import exemplars
+from pack.nodes.host import saved_exemplars
 
 folder_paths.models_dir, folder_paths.output_directory = str(path / "models"), str(path / "output")
-exemplars.register_exemplar_folder()
-answers = [exemplars.exemplar_names()]
+saved_exemplars.register_exemplar_folder()
+answers = [saved_exemplars.EXEMPLARS.names()]
 for name in ("rose.safetensors", "../secret.safetensors", "../../secret.safetensors [output]"):
     try:
-        answers.append(exemplars.exemplar_path(name).read_text())
+        answers.append(saved_exemplars.EXEMPLARS.path(name).read_text())
     except FileNotFoundError as error:
         answers.append(str(error))
 print(json.dumps(answers))

@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from exemplar_model.standalone.components import Components
-from exemplar_model.weights.checkpoint import UNET_PREFIX, read_checkpoint, read_safetensors
+from exemplar_model.weights.checkpoint import UNET_PREFIX, read_checkpoint
 from exemplar_model.weights.key_maps import original_name, unet_names
+from exemplar_model.weights.reading import read_safetensors
 
 HINT_CHANNELS = (16, 16, 32, 32, 96, 96, 256)
 """Of a ControlNet's layers between the hint and the UNet."""

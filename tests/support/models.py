@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import PNDMScheduler
 from diffusers.pipelines.deprecated.paint_by_example import PaintByExamplePipeline
@@ -124,11 +125,25 @@ def write_safetensors(path: Path, model: RandomModel, without: str | None = None
     save_file(tensors, path, metadata=model.components.config.hints)
 
 
-def write_lightning(path: Path, model: RandomModel) -> None:
+class NumpyNumber:
+    """Pickles as numpy pickles a float64, with a module name of choice for its function."""
+
+    def __init__(self, module: str, value: float) -> None:
+        def scalar(*_: object) -> None: ...
+
+        scalar.__module__, scalar.__qualname__ = module, "scalar"
+        self.scalar, self.value = scalar, np.float64(value)
+
+    def __reduce__(self) -> tuple[Any, tuple[np.dtype[Any], bytes]]:
+        return self.scalar, (self.value.dtype, self.value.tobytes())
+
+
+def write_lightning(path: Path, model: RandomModel, numpy_module: str = "numpy.core") -> None:
     """The original layout as pytorch-lightning 1.4 pickles it.
 
     With schedule buffers, the tower's position ids of old, and a callback's state under the class
-    of the callback, which a reader has to take without having pytorch-lightning.
+    of the callback, which a reader has to take without having pytorch-lightning. The best score is
+    a number of numpy, under the module name of numpy 1, or of numpy 2 (`numpy._core`).
     """
     state: dict[str, Any] = dict(model.components.to_original())
     state["betas"] = torch.linspace(0.00085, 0.012, 1000)
@@ -137,8 +152,11 @@ def write_lightning(path: Path, model: RandomModel) -> None:
     home = "pytorch_lightning.callbacks.model_checkpoint"
     packages = [home.rsplit(".", depth)[0] for depth in range(3)]
     callback = type("ModelCheckpoint", (), {"__module__": home})
-    modules = {name: types.ModuleType(name) for name in packages}
+    modules = {name: types.ModuleType(name) for name in (*packages, f"{numpy_module}.multiarray")}
     modules[home].ModelCheckpoint = callback  # type: ignore[attr-defined]
+    score = NumpyNumber(f"{numpy_module}.multiarray", 0.125)
+    modules[score.scalar.__module__].scalar = score.scalar  # type: ignore[attr-defined]
+    before = {name: sys.modules[name] for name in modules if name in sys.modules}
     sys.modules.update(modules)
     try:
         torch.save(
@@ -147,7 +165,7 @@ def write_lightning(path: Path, model: RandomModel) -> None:
                 "global_step": 297_000,
                 "pytorch-lightning_version": "1.4.2",
                 "state_dict": state,
-                "callbacks": {callback: {"best_model_path": "", "current_score": 0.1}},
+                "callbacks": {callback: {"best_model_path": "", "current_score": score}},
                 "optimizer_states": [],
                 "lr_schedulers": [],
             },
@@ -156,6 +174,7 @@ def write_lightning(path: Path, model: RandomModel) -> None:
     finally:
         for name in modules:
             del sys.modules[name]
+        sys.modules.update(before)
 
 
 def write_diffusers(folder: Path, model: RandomModel, old_tower_names: bool = False) -> None:

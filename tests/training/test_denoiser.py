@@ -9,8 +9,8 @@ from exemplar_model.standalone.components import Components, new_unet
 from exemplar_model.training.config import ConfigError
 from exemplar_model.training.stages.denoiser import DenoiserStage, Encoded, sample_posterior
 from exemplar_model.training.stages.parts import read_tower, starting_components, widened
-from exemplar_model.weights.checkpoint import CheckpointError
 from exemplar_model.weights.key_maps import unet_from_diffusers
+from exemplar_model.weights.reading import CheckpointError
 from tests.support.training import small_batch, small_config
 
 CPU = torch.device("cpu")
@@ -187,9 +187,10 @@ def test_encoded_samples_take_the_same_way(stage, batch):
     torch.testing.assert_close(again.class_token, encoded.class_token, atol=1e-2, rtol=1e-2)
 
 
-def test_at_first_the_widened_unet_predicts_what_stable_diffusion_did(tmp_path):
+@pytest.mark.parametrize("layout", ["file", "folder", "folder of pickles"])
+def test_at_first_the_widened_unet_predicts_what_stable_diffusion_did(tmp_path, layout):
     from diffusers import UNet2DConditionModel
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     config = small_config(tmp_path)
     torch.manual_seed(1)
@@ -198,13 +199,25 @@ def test_at_first_the_widened_unet_predicts_what_stable_diffusion_did(tmp_path):
     components = Components.random(config.model)
     original = unet_from_diffusers(plain.state_dict())
     rest = {k: v for k, v in components.to_original().items() if "first_stage_model" in k}
-    checkpoint = tmp_path / "sd.safetensors"
-    save_file(
-        {**rest, **{f"model.diffusion_model.{k}": v.contiguous() for k, v in original.items()}},
-        checkpoint,
-    )
+    checkpoint = tmp_path / ("sd.safetensors" if layout == "file" else "sd")
     tower = components.encoder.clip_vision
     tower.save_pretrained(tmp_path / "clip")
+    if layout == "file":
+        save_file(
+            {**rest, **{f"model.diffusion_model.{k}": v.contiguous() for k, v in original.items()}},
+            checkpoint,
+        )
+    else:
+        plain.save_pretrained(checkpoint / "unet")
+        components.autoencoder.save_pretrained(checkpoint / "vae")
+        (checkpoint / "text_encoder").mkdir()  # as Stable Diffusion has one
+    if layout == "folder of pickles":
+        for file in [*checkpoint.rglob("*.safetensors"), tmp_path / "clip" / "model.safetensors"]:
+            name = "pytorch_model.bin" if file.name == "model.safetensors" else f"{file.stem}.bin"
+            # as PyTorch wrote before 1.6, and CLIP's own repository has it
+            pickled = file.with_name(name)
+            torch.save(load_file(file), pickled, _use_new_zipfile_serialization=False)
+            file.unlink()
 
     overrides = (f"init.stable_diffusion={checkpoint}", f"init.tower={tmp_path / 'clip'}")
     started = starting_components(small_config(tmp_path, *overrides))

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ...errors import UserError
 from .holes import Box
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -16,7 +17,7 @@ class UnreadablePictureError(Exception):
     """One picture is corrupt, absent or without a usable box; training goes on without it."""
 
 
-class DataError(RuntimeError):
+class DataError(UserError, RuntimeError):
     """The pictures as a whole cannot be used; the message names the cure."""
 
 

@@ -12,18 +12,12 @@ from torch.nn import functional as F
 from ...constants import LATENT_CHANNELS, UNET_CHANNELS
 from ...encoder import TOWER, load_tower
 from ...standalone.components import Components, ModelConfig, load_original
-from ...weights.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    component_file,
-    read_checkpoint,
-    read_weights,
-    split_original,
-)
+from ...weights.checkpoint import Checkpoint, read_checkpoint, read_components
 from ...weights.key_maps import autoencoder_names, unet_names
+from ...weights.reading import CheckpointError, component_file, read_weights
+from ...weights.sizes import STEM
 from ..config import ConfigError, TrainConfig
 
-STEM = "input_blocks.0.0.weight"
 TOWER_PREFIXES = ("cond_stage_model.transformer.vision_model.", "vision_model.", "")
 """Of our files, of a CLIP model, and of a vision tower that transformers 5 saved."""
 
@@ -47,12 +41,12 @@ def starting_components(config: TrainConfig) -> Components:
     whole = init.model
     components = _whole(whole, config.model) if whole else Components.random(config.model)
     if init.stable_diffusion:
-        found = split_original(*read_weights(init.stable_diffusion))
+        found = read_components(init.stable_diffusion)
         unet = _present(init.stable_diffusion, "UNet", found.unet)
         _fit(init.stable_diffusion, load_original, components.unet, widened(unet), unet_names)
         _load_autoencoder(components, init.stable_diffusion, found)
     if init.autoencoder:
-        found = split_original(*read_weights(init.autoencoder))
+        found = read_components(init.autoencoder)
         _load_autoencoder(components, init.autoencoder, found)
     if init.tower:
         _fit(init.tower, load_tower, components.encoder, read_tower(init.tower))
@@ -68,11 +62,12 @@ def widened(unet: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: it does not take four channels.
     """
-    stem = unet[STEM]
-    if stem.shape[1] != LATENT_CHANNELS:
+    stem = unet.get(STEM)
+    channels = stem.shape[1] if stem is not None and stem.ndim == 4 else 0
+    if stem is None or channels != LATENT_CHANNELS:
         raise CheckpointError(
-            f"The UNet takes {stem.shape[1]} channels where Stable Diffusion takes "
-            f"{LATENT_CHANNELS}; choose a text-to-image checkpoint, not an inpainting one."
+            f"The UNet takes {channels} channels where Stable Diffusion takes {LATENT_CHANNELS}; "
+            "choose a text-to-image checkpoint, not an inpainting one."
         )
     return {**unet, STEM: F.pad(stem, (0, 0, 0, 0, 0, UNET_CHANNELS - LATENT_CHANNELS))}
 
@@ -95,7 +90,7 @@ def read_tower(path: Path) -> dict[str, Tensor]:
 
 
 def _whole(path: Path, config: ModelConfig) -> Components:
-    checkpoint = read_checkpoint(path, read_weights)
+    checkpoint = read_checkpoint(path)
     if ModelConfig.from_checkpoint(checkpoint) != config:
         raise ConfigError(f"init.model: {path.name} has other sizes than `model` asks for.")
     return Components.from_checkpoint(checkpoint)
@@ -115,6 +110,6 @@ def _present(path: Path, what: str, part: Mapping[str, Tensor]) -> Mapping[str, 
 def _fit(path: Path, load: Callable[..., None], *arguments: Any) -> None:
     try:
         load(*arguments)
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ConfigError(f"{path.name} does not fit the sizes under `model`: {reason}") from error
+    except CheckpointError as error:
+        reason = str(error).rstrip(".")
+        raise ConfigError(f"{path.name} does not fit the sizes under `model`: {reason}.") from error

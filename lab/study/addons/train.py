@@ -21,7 +21,7 @@ from exemplar_model.training.data.dataset import Sample, collate
 from exemplar_model.training.data.sources import open_dataset
 from exemplar_model.training.engine import learning_rate
 from exemplar_model.training.stages.denoiser import ConditionedUNet, DenoiserStage
-from exemplar_model.weights.checkpoint import read_safetensors
+from exemplar_model.weights.reading import read_safetensors
 
 from .controlnet import controlnet_tensors, new_controlnet, steered
 from .lora import add_lora, lora_tensors

@@ -9,7 +9,7 @@ import comfy.model_management as management
 import folder_paths
 
 from ...exemplar_model.saved import SavedExemplar
-from .files import register_folder
+from .files import FileChoices, register_folder
 
 FOLDER = "exemplar_embeddings"
 OUTPUT_FOLDER = "exemplars"
@@ -21,26 +21,6 @@ FROM_OUTPUT = " [output]"
 def register_exemplar_folder() -> None:
     """Make `models/exemplar_embeddings` known to the host."""
     register_folder(FOLDER, {SUFFIX})
-
-
-def exemplar_names() -> list[str]:
-    """Names for the combo: of the model folder first, then of the output folder."""
-    return list(_exemplars())
-
-
-def exemplar_path(name: str) -> Path:
-    """Path of a file that `exemplar_names` lists, and of no other.
-
-    Raises:
-        FileNotFoundError: not listed (any more).
-    """
-    path = _exemplars().get(name)
-    if path is None:
-        raise FileNotFoundError(
-            f"There is no saved exemplar '{name}'; put it into models/{FOLDER} and refresh, or "
-            "save one with Save Exemplar."
-        )
-    return path
 
 
 def _exemplars() -> dict[str, Path]:
@@ -56,6 +36,14 @@ def _exemplars() -> dict[str, Path]:
 
 def _output_folder() -> Path:
     return Path(folder_paths.get_output_directory(), OUTPUT_FOLDER)
+
+
+EXEMPLARS = FileChoices(
+    _exemplars,
+    f"There is no saved exemplar '{{name}}'; put it into models/{FOLDER} and refresh, or save one "
+    "with Save Exemplar.",
+)
+"""Those of the model folder first, then those of the output folder."""
 
 
 def new_exemplar_path(prefix: str) -> Path:
