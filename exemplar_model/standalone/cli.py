@@ -87,7 +87,7 @@ def encode_samples(
     """
     from ..training.config import load_config
     from ..training.data.encoded import encode_samples as encode
-    from ..training.data.sources import open_dataset
+    from ..training.data.open import open_dataset
 
     loaded = load_config(config, overrides or ())
     encode(loaded, open_dataset(loaded, loaded.data), folder)
@@ -125,8 +125,8 @@ def write_shards(
     Goes on where it stopped. Train on them with data.kind: shards.
     """
     from ..training.config import ConfigError, load_config
+    from ..training.data.open import open_source
     from ..training.data.shards import Coco, OpenImages, write_shards
-    from ..training.data.sources import open_source
 
     loaded = load_config(config, overrides or ())
     source = open_source(loaded.data)
@@ -205,7 +205,7 @@ def is_main_process() -> bool:
 
 def _is_for_users(error: Exception) -> bool:
     from ..training.config import ConfigError
-    from ..training.data.pictures import DataError
+    from ..training.data.source import DataError
     from ..weights.checkpoint import CheckpointError
 
     return isinstance(error, (CheckpointError, ConfigError, DataError, PermissionError))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from exemplar_model.region import Regions, find_regions
@@ -74,9 +73,7 @@ def paint_cases(
         settings: resolution, steps, cfg, seed.
     """
     image = as_pixels(scene.photo)[None]
-    mask = torch.zeros(image.shape[1:3])
-    left, top, right, bottom = scene.hole
-    mask[top:bottom, left:right] = 1.0
+    mask = scene.mask
     regions = find_regions(
         image,
         mask,

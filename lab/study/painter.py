@@ -83,10 +83,7 @@ class Painter:
         self.exemplars = [shown[number % len(places)][number] for number in numbers]
         self.scenes = [places[number % len(places)] for number in numbers]
         self.images = torch.stack([as_pixels(scene.photo) for scene in self.scenes])
-        self.masks = torch.zeros(self.images.shape[:3])
-        for mask, scene in zip(self.masks, self.scenes, strict=True):
-            left, top, right, bottom = scene.hole
-            mask[top:bottom, left:right] = 1.0
+        self.masks = torch.stack([scene.mask for scene in self.scenes])
         self.regions = [
             find_regions(
                 image[None],

@@ -153,7 +153,11 @@ def change(before: list[Image.Image], after: list[Image.Image]) -> int:
 def draw(painted: dict[str, list[Image.Image]]) -> Image.Image:
     """The first cases, scene and exemplar first."""
     rows = [
-        [case.holed.convert("RGB"), case.exemplar, *(pictures[n] for pictures in painted.values())]
+        [
+            case.scene.with_hole.convert("RGB"),
+            case.exemplar,
+            *(pictures[n] for pictures in painted.values()),
+        ]
         for n, case in enumerate(cases()[:SHOWN])
     ]
     return sheet(["scene", "exemplar", *painted], rows)
