@@ -55,7 +55,7 @@ def encode_samples(
     """
     from .config import load_config
     from .data.encoded import encode_samples as encode
-    from .data.sources import open_dataset
+    from .data.open import open_dataset
 
     loaded = load_config(config, overrides or ())
     encode(loaded, open_dataset(loaded, loaded.data), folder)
@@ -91,9 +91,9 @@ def write_shards(
     Goes on where it stopped. Train on them with data.kind: shards.
     """
     from .config import ConfigError, load_config
+    from .data.open import open_source
     from .data.shards import Coco, OpenImages
     from .data.shards import write_shards as write
-    from .data.sources import open_source
 
     loaded = load_config(config, overrides or ())
     source = open_source(loaded.data)

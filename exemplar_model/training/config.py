@@ -46,6 +46,10 @@ class CocoData(Section):
     """JSON with `images` and `annotations`; crowds are left out."""
     images: Path
     """Folder that the `file_name`s of the JSON are relative to."""
+    only: Path | None = None
+    """Text file with one `file_name` per line: no other pictures are used."""
+    without: Path | None = None
+    """Text file with one `file_name` per line: pictures to leave out, such as held-out ones."""
 
 
 class ShardData(Section):
@@ -97,6 +101,10 @@ class Augmentation(Section):
 
     arbitrary_shape: float = Field(default=0.5, ge=0, le=1)
     """Share of masks of arbitrary shape; the rest are extended boxes."""
+    extension: float = Field(default=0.4, ge=0, le=1)
+    """Largest outward shift of each side of the box, as a share of the way to the border."""
+    zoom: float = Field(default=0.6, ge=0, le=1)
+    """Largest inward shift of the square crop's sides, as a share of the room around the hole."""
     exemplar_padding: int = Field(default=10, ge=0)
     """Pixels of the original picture kept around the box in the exemplar."""
     jitter: int = Field(default=5, ge=0)

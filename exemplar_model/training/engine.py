@@ -11,14 +11,14 @@ import torch
 import yaml
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
-from torch import Tensor
 
 from ..files import written_whole
 from .checkpoints import Checkpoints
 from .config import ConfigError, TrainConfig
 from .data.batches import BatchPlan
-from .data.dataset import Sample, Samples
-from .data.sources import open_dataset, open_training_data
+from .data.dataset import Samples
+from .data.open import open_dataset, open_training_data
+from .data.sample import Batch
 from .export import export
 from .loading import open_loader
 from .process import agree, averaged, new_accelerator, new_stage, stop_on_signal
@@ -75,8 +75,8 @@ def train(config: TrainConfig) -> Path | None:
 
     with stop_on_signal() as stopped, Report(config, accelerator, progress) as report:
         for batch in loader:
-            report.skipped(batch.pop("skipped"))
-            batch = {key: value.to(accelerator.device) for key, value in batch.items()}
+            report.skipped(batch.skipped)
+            batch = batch.to(accelerator.device)
             stage.begin(progress.step)
             with accelerator.accumulate(module):
                 with accelerator.autocast():
@@ -165,6 +165,6 @@ def _validate(
     stage.module.train()
 
 
-def _to_device(batches: Any, device: torch.device) -> Iterator[Sample]:
+def _to_device(batches: Any, device: torch.device) -> Iterator[Batch]:
     for batch in batches:
-        yield {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        yield batch.to(device)

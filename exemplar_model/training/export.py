@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from ..files import written_whole
 from .checkpoints import STATE, Checkpoints, Progress, load
 from .config import ConfigError, load_config
-from .data.sources import open_training_data
+from .data.open import open_training_data
 from .process import averaged, new_accelerator, new_stage
 from .stages.stage import Stage
 

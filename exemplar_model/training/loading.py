@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from .config import TrainConfig
 from .data.batches import BatchPlan, StepBatches
-from .data.dataset import Sample, Samples, collate
+from .data.dataset import Samples
+from .data.sample import Batch, collate
 from .data.shards import ShardStream
 
 
@@ -19,7 +20,7 @@ def open_loader(
     plan: BatchPlan,
     accelerator: Accelerator,
     start: int,
-) -> DataLoader[Sample]:
+) -> DataLoader[Batch]:
     """Micro-batches of this process from update `start` to the end of the run."""
     process, pin_memory = accelerator.process_index, accelerator.device.type == "cuda"
     if isinstance(dataset, ShardStream):

@@ -16,10 +16,11 @@ from webdataset.shardlists import expand_urls
 
 from .config import Data, ShardData, TrainConfig
 from .data.coco import Coco
-from .data.dataset import Sample, Samples
+from .data.dataset import Samples
+from .data.open import open_source, open_training_data
 from .data.openimages import OpenImages
+from .data.sample import Sample
 from .data.shards import ShardStream, count_samples
-from .data.sources import open_source, open_training_data
 
 GPUS, GPUS_PER_NODE = 64, 8
 SAMPLES = 40 * 1_900_000
@@ -110,7 +111,7 @@ def picture_bytes(data: Data) -> float:
     if not isinstance(source, OpenImages | Coco):
         return 0.0
     chosen = np.linspace(0, len(source) - 1, min(len(source), SIZED_PICTURES)).astype(int)
-    return float(np.mean([source.photo(int(i)).file.stat().st_size for i in chosen]))
+    return float(np.mean([source.file(int(i)).path.stat().st_size for i in chosen]))
 
 
 def paper_table(core_rate: float, picture_bytes: float) -> Table:

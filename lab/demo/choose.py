@@ -21,11 +21,10 @@ def pairs() -> Iterator[tuple[Image.Image, Image.Image]]:
     chosen = (rng.permutation(len(each))[:PAIRS] for each in (places, things))
     for place, thing in zip(*chosen, strict=True):
         scene = places[place]
-        image = scene.photo.convert("RGBA")
-        alpha = Image.new("L", image.size, 255)
-        alpha.paste(0, scene.hole)
-        image.putalpha(alpha)
-        yield image, exemplar_picture(things[thing], places[(place + 1) % len(places)].photo)
+        yield (
+            scene.with_hole,
+            exemplar_picture(things[thing], places[(place + 1) % len(places)].photo),
+        )
 
 
 def main() -> None:

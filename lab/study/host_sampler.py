@@ -17,7 +17,7 @@ from exemplar_model.weights.checkpoint import read_checkpoint
 from lab.host.library import load_pack
 from lab.tiny_model.held_out import as_pixels, objects, scenes
 
-from .painted_object import CONTEXT, FEATHER, PaintedObject, clean_exemplars, hole_mask
+from .painted_object import CONTEXT, FEATHER, PaintedObject, clean_exemplars
 from .solver_results import Task
 
 
@@ -82,7 +82,7 @@ class HostSampler:
         self.exemplars = [shown[number % len(places)][number] for number in numbers]
         self.scenes = [places[number % len(places)] for number in numbers]
         self.images = torch.stack([as_pixels(scene.photo) for scene in self.scenes])
-        self.masks = torch.stack([hole_mask(scene) for scene in self.scenes])
+        self.masks = torch.stack([scene.mask for scene in self.scenes])
         self.regions = [
             find_regions(
                 image[None],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from exemplar_model.region import Regions, find_regions
@@ -42,14 +41,6 @@ class PaintedObject:
         return pictures[0], pasted[0]
 
 
-def hole_mask(scene: Scene) -> Tensor:
-    """[H, W], 1 in the hole."""
-    mask = torch.zeros(scene.photo.height, scene.photo.width)
-    left, top, right, bottom = scene.hole
-    mask[top:bottom, left:right] = 1.0
-    return mask
-
-
 def clean_exemplars() -> list[list[Tensor]]:
     """For each scene, the objects on the photo of the next one."""
     places = scenes()
@@ -72,7 +63,7 @@ def paint_objects(
         settings: resolution, steps, cfg, seed.
     """
     image = as_pixels(scene.photo)[None]
-    mask = hole_mask(scene)
+    mask = scene.mask
     regions = find_regions(
         image,
         mask,

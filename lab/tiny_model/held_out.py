@@ -26,6 +26,23 @@ class Scene:
     photo: Image.Image
     hole: tuple[int, int, int, int]
 
+    @property
+    def mask(self) -> Tensor:
+        """[H, W], 1 = the hole."""
+        left, top, right, bottom = self.hole
+        mask = torch.zeros(self.photo.height, self.photo.width)
+        mask[top:bottom, left:right] = 1.0
+        return mask
+
+    @property
+    def with_hole(self) -> Image.Image:
+        """The photo as ComfyUI loads picture and mask from one file: RGBA, hole transparent."""
+        alpha = Image.new("L", self.photo.size, 255)
+        alpha.paste(0, self.hole)
+        picture = self.photo.convert("RGBA")
+        picture.putalpha(alpha)
+        return picture
+
 
 def choose(held_out: Path) -> None:
     """Write the objects and scenes out of the held-out pictures.

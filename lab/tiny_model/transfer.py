@@ -135,13 +135,10 @@ def paint_all(
     """Sampled regions [N, S, S, 3], before pasting, one for each exemplar."""
     N = len(exemplars)
     image = as_pixels(scene.photo)[None].expand(N, -1, -1, -1)
-    mask = torch.zeros(scene.photo.size[::-1])
-    left, top, right, bottom = scene.hole
-    mask[top:bottom, left:right] = 1.0
     painting = paint(
         components,
         image,
-        mask[None].expand(N, -1, -1),
+        scene.mask.expand(N, -1, -1),
         exemplars,
         seed=seed,
         cfg=cfg,

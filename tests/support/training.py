@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from exemplar_model.training.config import TrainConfig, load_config
-from exemplar_model.training.data.dataset import Sample, collate
-from exemplar_model.training.data.sources import open_dataset
+from exemplar_model.training.data.open import open_dataset
+from exemplar_model.training.data.sample import Batch, collate
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -32,12 +32,23 @@ def small_config(out: Path, *overrides: str) -> TrainConfig:
     return load_config("smoke", [*SMALL, f"out={out}", *overrides])
 
 
-def small_batch(config: TrainConfig, size: int = 4) -> Sample:
+def small_batch(config: TrainConfig, size: int = 4) -> Batch:
     """The first samples of a run as one batch."""
     dataset = open_dataset(config, config.data)
-    batch = collate([dataset[0, index] for index in range(size)])
-    batch.pop("skipped")
-    return batch
+    return collate([dataset[0, index] for index in range(size)])
+
+
+def with_uniform(batch: Batch, values: list[float]) -> Batch:
+    """The batch with other uniform draws, one per sample."""
+    return batch._replace(draws=batch.draws._replace(uniform=torch.tensor(values)))
+
+
+def equal_samples(one: Batch, other: Batch) -> bool:
+    """Whether two samples or batches are the same, bit by bit."""
+    if type(one.content) is not type(other.content) or one.skipped != other.skipped:
+        return False
+    pairs = zip((*one.content, *one.draws), (*other.content, *other.draws), strict=True)
+    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
 
 
 def command(*arguments: str, processes: int = 1) -> list[str]:

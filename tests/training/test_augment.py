@@ -51,6 +51,8 @@ def dot(size, x, y):
 def test_the_defaults_are_the_published_values():
     assert Augmentation().model_dump() == {
         "arbitrary_shape": 0.5,
+        "extension": 0.4,
+        "zoom": 0.6,
         "exemplar_padding": 10,
         "jitter": 5,
         "flip": 0.5,

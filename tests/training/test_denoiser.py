@@ -7,11 +7,12 @@ from torch import nn
 
 from exemplar_model.standalone.components import Components, new_unet
 from exemplar_model.training.config import ConfigError
-from exemplar_model.training.stages.denoiser import DenoiserStage, Encoded, sample_posterior
+from exemplar_model.training.data.sample import Encoded
+from exemplar_model.training.stages.denoiser import DenoiserStage, sample_posterior
 from exemplar_model.training.stages.parts import read_tower, starting_components, widened
 from exemplar_model.weights.key_maps import unet_from_diffusers
 from exemplar_model.weights.reading import CheckpointError
-from tests.support.training import small_batch, small_config
+from tests.support.training import small_batch, small_config, with_uniform
 
 CPU = torch.device("cpu")
 
@@ -48,64 +49,64 @@ def reference_alpha(timestep):
 def test_unet_input_is_noisy_latents_masked_latents_keep_mask(stage, batch):
     encoded = stage.encode(batch)
     unet_input = stage.unet_input(encoded, batch)
-    posterior = stage.autoencoder.encode(batch["image"]).latent_dist
-    clean = (posterior.mean + posterior.std * batch["posterior_noise"]) * 0.18215
-    masked_image = batch["image"] * batch["keep_mask"]
+    posterior = stage.autoencoder.encode(batch.pictures.image).latent_dist
+    clean = (posterior.mean + posterior.std * batch.draws.posterior_noise) * 0.18215
+    masked_image = batch.pictures.image * batch.pictures.keep_mask
     posterior = stage.autoencoder.encode(masked_image).latent_dist
-    masked = (posterior.mean + posterior.std * batch["masked_posterior_noise"]) * 0.18215
-    for i, timestep in enumerate(batch["timestep"]):
+    masked = (posterior.mean + posterior.std * batch.draws.masked_posterior_noise) * 0.18215
+    for i, timestep in enumerate(batch.draws.timestep):
         alpha = reference_alpha(int(timestep))
-        noisy = alpha**0.5 * clean[i] + (1 - alpha) ** 0.5 * batch["noise"][i]
+        noisy = alpha**0.5 * clean[i] + (1 - alpha) ** 0.5 * batch.draws.noise[i]
         torch.testing.assert_close(unet_input[i, :4], noisy.float(), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(unet_input[:, 4:8], masked, atol=1e-5, rtol=1e-4)
-    keep = nn.functional.interpolate(batch["keep_mask"], size=(8, 8), mode="bilinear")
+    keep = nn.functional.interpolate(batch.pictures.keep_mask, size=(8, 8), mode="bilinear")
     torch.testing.assert_close(unet_input[:, 8:], keep)
     assert unet_input.shape[1] == 9
 
 
 def test_loss_is_the_mean_squared_error_of_the_noise_over_the_whole_latent(stage, batch):
-    prediction = torch.randn_like(batch["noise"])
+    prediction = torch.randn_like(batch.draws.noise)
     loss, _ = stage.loss(Fixed(prediction), batch)
-    expected = ((prediction - batch["noise"]) ** 2).numpy().mean()
+    expected = ((prediction - batch.draws.noise) ** 2).numpy().mean()
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_perfect_prediction_costs_nothing(stage, batch):
-    loss, scalars = stage.loss(Fixed(batch["noise"]), batch)
+    loss, scalars = stage.loss(Fixed(batch.draws.noise), batch)
     assert float(loss) == 0.0
     assert float(scalars["hole"]) == 0.0
 
 
 def test_hole_weight_counts_the_hole_more_and_keeps_the_scale(tmp_path, batch):
     stage = DenoiserStage(small_config(tmp_path, "hole_weight=3"), CPU)
-    everywhere, _ = stage.loss(Fixed(batch["noise"] + 1.0), batch)
+    everywhere, _ = stage.loss(Fixed(batch.draws.noise + 1.0), batch)
     assert float(everywhere) == pytest.approx(1.0, rel=1e-5)
     keep = stage.encode(batch).keep_mask
-    in_hole, _ = stage.loss(Fixed(batch["noise"] + (1 - keep)), batch)
+    in_hole, _ = stage.loss(Fixed(batch.draws.noise + (1 - keep)), batch)
     share = ((1 - keep) ** 2 * (3 - 2 * keep)).mean((1, 2, 3)) / (3 - 2 * keep).mean((1, 2, 3))
     assert float(in_hole) == pytest.approx(float(share.mean()), rel=1e-5)
 
 
 def test_min_snr_weights_each_sample(tmp_path, batch):
     stage = DenoiserStage(small_config(tmp_path, "min_snr=5"), CPU)
-    loss, _ = stage.loss(Fixed(batch["noise"] + 1.0), batch)
-    alpha = reference_alpha(batch["timestep"].numpy())
+    loss, _ = stage.loss(Fixed(batch.draws.noise + 1.0), batch)
+    alpha = reference_alpha(batch.draws.timestep.numpy())
     snr = alpha / (1 - alpha)
     assert float(loss) == pytest.approx((np.minimum(snr, 5) / snr).mean(), rel=1e-4)
 
 
-def test_each_sample_drops_its_condition_by_its_own_coin(stage, batch):
-    batch["coin"] = torch.tensor([0.1, 0.3, 0.19, 0.2])
-    module = Fixed(batch["noise"])
+def test_each_sample_drops_its_condition_by_its_own_draw(stage, batch):
+    batch = with_uniform(batch, [0.1, 0.3, 0.19, 0.2])
+    module = Fixed(batch.draws.noise)
     stage.loss(module, batch)
     assert module.dropped.tolist() == [True, False, True, False]
 
 
 def test_the_reference_drops_the_whole_micro_batch(tmp_path, batch):
     stage = DenoiserStage(small_config(tmp_path, "drop_per=batch"), CPU)
-    module = Fixed(batch["noise"])
-    for coin, dropped in ((0.1, True), (0.9, False)):
-        stage.loss(module, {**batch, "coin": torch.tensor([coin, 0.0, 0.5, 0.99])})
+    module = Fixed(batch.draws.noise)
+    for first, dropped in ((0.1, True), (0.9, False)):
+        stage.loss(module, with_uniform(batch, [first, 0.0, 0.5, 0.99]))
         assert module.dropped.tolist() == [dropped] * 4
 
 
@@ -115,7 +116,7 @@ def gradients(stage, batch):
 
 
 def test_gradient_reaches_all_that_is_trained_and_nothing_else(stage, batch):
-    batch["coin"] = torch.tensor([0.0, 0.9, 0.0, 0.9])
+    batch = with_uniform(batch, [0.0, 0.9, 0.0, 0.9])
     reached = gradients(stage, batch)
     groups = {name.split(".")[0] for name in reached}
     assert groups == {"unet", "mapper", "final_ln", "proj_out", "uncond_vector"}
@@ -124,12 +125,12 @@ def test_gradient_reaches_all_that_is_trained_and_nothing_else(stage, batch):
 
 
 def test_the_null_vector_learns_from_dropped_samples_only(stage, batch):
-    batch["coin"] = torch.full((4,), 0.9)
+    batch = with_uniform(batch, [0.9] * 4)
     assert "uncond_vector" not in gradients(stage, batch)
 
 
 def test_the_mapper_learns_from_the_other_samples_only(stage, batch):
-    batch["coin"] = torch.zeros(4)
+    batch = with_uniform(batch, [0.0] * 4)
     reached = gradients(stage, batch)
     assert "uncond_vector" in reached
     assert not any(name.startswith(("mapper", "proj_out", "final_ln")) for name in reached)
@@ -162,7 +163,7 @@ def test_validation_tells_the_exemplar_from_another(stage, batch):
 
         def forward(self, unet_input, timestep, class_token, dropped):
             right = (class_token == token).all(1) & ~dropped
-            return torch.where(right[:, None, None, None], batch["noise"], 0.0)
+            return torch.where(right[:, None, None, None], batch.draws.noise, 0.0)
 
     token = stage.encode(batch).class_token
     losses = stage.validate(Reader(), [batch])
@@ -174,15 +175,10 @@ def test_validation_tells_the_exemplar_from_another(stage, batch):
 
 def test_encoded_samples_take_the_same_way(stage, batch):
     encoded = stage.encode(batch)
-    again = stage.encode(
-        {
-            "moments": encoded.moments.half(),
-            "masked_moments": encoded.masked_moments.half(),
-            "latent_keep_mask": encoded.keep_mask.half(),
-            "class_token": encoded.class_token.half(),
-        }
-    )
+    halved = Encoded(*(tensor.half() for tensor in encoded))
+    again = stage.encode(batch._replace(content=halved))
     assert isinstance(again, Encoded)
+    assert again.moments.dtype == torch.float32
     torch.testing.assert_close(again.moments, encoded.moments, atol=1e-2, rtol=1e-2)
     torch.testing.assert_close(again.class_token, encoded.class_token, atol=1e-2, rtol=1e-2)
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from exemplar_model.standalone.components import Components
 from exemplar_model.training.config import ConfigError
 from exemplar_model.training.data.encoded import encode_samples
-from exemplar_model.training.data.sources import open_dataset
+from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.engine import train
 from exemplar_model.training.export import export_checkpoint
 from exemplar_model.weights.checkpoint import read_checkpoint
@@ -80,7 +80,7 @@ def test_training_on_encoded_samples_starts_with_the_same_loss(tmp_path, monkeyp
 
 
 def test_encoding_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr("exemplar_model.training.data.encoded.PART_SAMPLES", 4)
+    monkeypatch.setattr("exemplar_model.training.data.encoded.PER_FILE", 4)
     config = small_config(tmp_path / "run", "data.samples=10")
     folder = tmp_path / "samples"
     dataset = open_dataset(config, config.data)

@@ -8,15 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from exemplar_model.training.data.boxes import Box, PackedArrays, in_pixels, pad, usable
 from exemplar_model.training.data.holes import (
-    Box,
     box_hole,
     extend,
-    pad,
     shape_hole,
     shape_outline,
     square_crop,
-    usable,
 )
 
 LEAST_P = 1e-3
@@ -101,7 +99,7 @@ def test_padding_ends_at_the_border(picture, pixels):
 @given(boxed_pictures(), seeds)
 def test_the_extended_box_keeps_the_box_and_three_fifths_of_the_room(picture, rng):
     (W, H), box = picture
-    extended = extend(box, (W, H), rng)
+    extended = extend(box, (W, H), 0.4, rng)
     assert inside(box, extended)
     assert extended.left >= box.left - 0.4 * box.left
     assert extended.top >= box.top - 0.4 * box.top
@@ -113,7 +111,7 @@ def test_each_side_moves_by_a_uniform_number_of_pixels():
     rng = np.random.default_rng(1)
     box, size = Box(20, 33, 50, 60), (99, 72)  # free: 20, 33, 49, 12
     most = np.array([8, 13, 19, 4])
-    moved = np.abs([np.subtract(extend(box, size, rng), box) for _ in range(4000)])
+    moved = np.abs([np.subtract(extend(box, size, 0.4, rng), box) for _ in range(4000)])
     for side, greatest in enumerate(most):
         counts = np.bincount(moved[:, side])
         assert len(counts) == greatest + 1
@@ -145,7 +143,7 @@ def bernstein(nodes, t):
 @settings(max_examples=30)
 def test_an_outline_is_four_quadratic_curves(picture, rng):
     size, box = picture
-    extended = extend(box, size, rng)
+    extended = extend(box, size, 0.4, rng)
     x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
     a, b = (box.left, box.top), (box.right, box.top)
     c, d = (box.right, box.bottom), (box.left, box.bottom)
@@ -170,7 +168,7 @@ def test_each_side_bulges_half_way():
 @given(boxed_pictures(least=8), seeds)
 def test_an_outline_goes_round_once_clockwise(picture, rng):
     size, box = picture
-    outline = shape_outline(box, extend(box, size, rng), 0, rng)
+    outline = shape_outline(box, extend(box, size, 0.4, rng), 0, rng)
     centre = [(box.left + box.right) / 2, (box.top + box.bottom) / 2]
     angles = np.unwrap(np.arctan2(*(outline - centre).T[::-1]))
     turned = np.diff(np.append(angles, angles[0] + 2 * np.pi))
@@ -196,7 +194,7 @@ def test_points_jitter_by_uniform_whole_pixels(jitter):
 def test_the_shape_hole_fills_its_outline(jitter):
     size, box = (400, 300), Box(100, 80, 260, 200)
     for seed in range(5):
-        extended = extend(box, size, np.random.default_rng(seed))
+        extended = extend(box, size, 0.4, np.random.default_rng(seed))
         hole = shape_hole(box, extended, size, jitter, np.random.default_rng(seed))
         outline = shape_outline(box, extended, jitter, np.random.default_rng(seed))
         assert hole.dtype == np.uint8
@@ -219,8 +217,8 @@ def test_without_room_a_shape_hole_is_the_box():
 @settings(max_examples=300)
 def test_the_crop_is_a_square_around_the_extended_box(picture, rng):
     (W, H), box = picture
-    extended = extend(box, (W, H), rng)
-    crop = square_crop(extended, (W, H), rng)
+    extended = extend(box, (W, H), 0.4, rng)
+    crop = square_crop(extended, (W, H), 0.6, rng)
     assert inside(extended, crop)
     assert inside(crop, Box(0, 0, W, H))
     if crop != (0, 0, W, H):
@@ -248,7 +246,7 @@ def test_the_whole_picture_is_kept_just_where_the_square_has_no_choice(picture, 
         for place in range((W, H)[along] - side + 1)
         if place <= extended[along] and extended[along + 2] <= place + side
     ]
-    crop = square_crop(extended, (W, H), rng)
+    crop = square_crop(extended, (W, H), 0.6, rng)
     if W == H or len(places) < 2:
         assert crop == (0, 0, W, H)
     else:
@@ -262,7 +260,7 @@ def test_the_square_takes_each_place_alike(turned):
     if turned:
         extended, size = Box(0, 60, 58, 90), size[::-1]
     rng = np.random.default_rng(3)
-    crops = np.array([square_crop(extended, size, rng) for _ in range(4000)])
+    crops = np.array([square_crop(extended, size, 0.6, rng) for _ in range(4000)])
     along, across = (1, 0) if turned else (0, 1)
     assert (crops[:, across] == 0).all()
     assert (crops[:, across + 2] == 60).all()
@@ -280,7 +278,7 @@ def test_the_zoom_is_uniform_up_to_three_fifths_of_the_room(turned):
         extended, size = Box(10, 80, 60, 140), size[::-1]
     along = 1 if turned else 0
     rng = np.random.default_rng(4)
-    crops = np.array([square_crop(extended, size, rng) for _ in range(4000)])
+    crops = np.array([square_crop(extended, size, 0.6, rng) for _ in range(4000)])
     trims = (100 - (crops[:, 2] - crops[:, 0])) // 2
     before = crops[:, along] - trims  # place of the square: 40…80
     room = np.minimum(10, np.minimum(80 - before, before + 100 - 140))
@@ -305,5 +303,28 @@ def test_the_zoom_is_uniform_up_to_three_fifths_of_the_room(turned):
     ],
 )
 def test_crops_at_the_ends_of_their_range(size, extended, least, greatest):
-    assert square_crop(extended, size, Extreme(greatest=False)) == least
-    assert square_crop(extended, size, Extreme(greatest=True)) == greatest
+    assert square_crop(extended, size, 0.6, Extreme(greatest=False)) == least
+    assert square_crop(extended, size, 0.6, Extreme(greatest=True)) == greatest
+
+
+@given(boxed_pictures(), seeds)
+def test_without_extension_and_zoom_nothing_moves(picture, rng):
+    size, box = picture
+    assert extend(box, size, 0, rng) == box
+    left, top, right, bottom = square_crop(box, size, 0, rng)
+    assert min(right - left, bottom - top) == min(size)
+
+
+def test_shares_become_pixels_and_boxes_without_a_pixel_are_left_out():
+    boxes = np.array([[0.1, 0.25, 0.5, 1], [0.5, 0.5, 0.505, 1]], np.float32)
+    assert in_pixels(boxes, (100, 8)) == [Box(10, 2, 50, 8)]
+
+
+def test_packed_arrays_are_the_arrays():
+    arrays = [np.full((length, 2), length, np.float32) for length in (2, 0, 3)]
+    packed = PackedArrays.join(arrays, np.empty((0, 2), np.float32))
+    assert len(packed) == 3
+    chosen = packed.select(np.array([True, False, True]))
+    for got, wanted in zip([*packed, *chosen], [*arrays, arrays[0], arrays[2]], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert len(PackedArrays.join([], np.empty((0, 2)))) == 0

@@ -8,17 +8,14 @@ from scipy.stats import chisquare, kstest
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from exemplar_model.training.config import Augmentation, GeneratedData
-from exemplar_model.training.data.dataset import (
-    ExemplarDataset,
-    KeptDataset,
-    SampleMaker,
-    collate,
-    draw_noise,
-)
-from exemplar_model.training.data.holes import Box
-from exemplar_model.training.data.pictures import Picture, UnreadablePictureError
-from exemplar_model.training.data.synthetic import Shapes
+from exemplar_model.training.config import Augmentation, ConfigError, GeneratedData
+from exemplar_model.training.data.boxes import Box
+from exemplar_model.training.data.dataset import ExemplarDataset, KeptDataset
+from exemplar_model.training.data.sample import Encoded, collate, draw
+from exemplar_model.training.data.sample_maker import SampleMaker
+from exemplar_model.training.data.shapes import Shapes
+from exemplar_model.training.data.source import Picture, UnreadablePictureError
+from tests.support.training import equal_samples
 
 PLAIN = {"flip": 0, "rotate": 0, "blur": 0, "affine": 0}
 LEAST_P = 1e-3
@@ -61,28 +58,27 @@ def test_one_keeps_and_the_hole_is_nothing():
     sample = maker(arbitrary_shape=0)(picture, np.random.default_rng(0))
     keep = torch.ones(1, 32, 32)
     keep[:, 2:30, 2:30] = 0
-    assert torch.equal(sample["keep_mask"], keep)
+    assert torch.equal(sample.keep_mask, keep)
     whole = torch.from_numpy(picture.image).permute(2, 0, 1) / 127.5 - 1
-    torch.testing.assert_close(sample["image"], whole, atol=1e-6, rtol=0)
-    masked = sample["image"] * sample["keep_mask"]
+    torch.testing.assert_close(sample.image, whole, atol=1e-6, rtol=0)
+    masked = sample.image * sample.keep_mask
     assert (masked[:, 2:30, 2:30] == 0).all()
-    assert torch.equal(masked[:, :2], sample["image"][:, :2])
+    assert torch.equal(masked[:, :2], sample.image[:, :2])
 
 
 def test_a_sample_has_its_shapes_and_ranges():
     sample = SampleMaker(Augmentation(), 40, 28)(
         noisy_picture(90, 60, Box(20, 10, 60, 50)), np.random.default_rng(0)
     )
-    assert {name: tuple(tensor.shape) for name, tensor in sample.items()} == {
-        "image": (3, 40, 40),
-        "keep_mask": (1, 40, 40),
-        "exemplar": (3, 28, 28),
-    }
-    assert -1 <= sample["image"].min() < -0.3
-    assert 0.3 < sample["image"].max() <= 1
-    for name in ("keep_mask", "exemplar"):
-        assert sample[name].min() >= 0
-        assert sample[name].max() <= 1
+    assert sample.image.shape == (3, 40, 40)
+    assert sample.keep_mask.shape == (1, 40, 40)
+    assert sample.exemplar.shape == (3, 28, 28)
+    assert sample.object is None
+    assert -1 <= sample.image.min() < -0.3
+    assert 0.3 < sample.image.max() <= 1
+    for tensor in (sample.keep_mask, sample.exemplar):
+        assert tensor.min() >= 0
+        assert tensor.max() <= 1
 
 
 @pytest.mark.parametrize("padding", [0, 4, 10])
@@ -93,7 +89,7 @@ def test_the_exemplar_is_the_padded_box(padding):
     right, bottom = 90 + padding, min(90, 80 + padding)
     crop = Image.fromarray(picture.image[top:bottom, left:right])
     wanted = np.asarray(crop.resize((30, 30), Image.Resampling.BILINEAR))
-    np.testing.assert_allclose(levels(sample["exemplar"]), wanted, atol=1.01)
+    np.testing.assert_allclose(levels(sample.exemplar), wanted, atol=1.01)
 
 
 @pytest.mark.parametrize("size", [(80, 80), (20, 20)])
@@ -102,19 +98,19 @@ def test_with_antialias_pictures_shrink_as_pillow_does(size):
     picture = noisy_picture(W, H, Box(2, 2, W - 2, H - 2))
     sample = maker(resolution=32)(picture, np.random.default_rng(0))
     wanted = Image.fromarray(picture.image).resize((32, 32), Image.Resampling.BILINEAR)
-    np.testing.assert_allclose(levels(sample["image"] / 2 + 0.5), np.asarray(wanted), atol=1.01)
+    np.testing.assert_allclose(levels(sample.image / 2 + 0.5), np.asarray(wanted), atol=1.01)
 
 
 def test_without_antialias_pictures_shrink_as_in_the_reference():
     picture = noisy_picture(80, 80, Box(2, 2, 78, 78))
     sample = maker(antialias=False, arbitrary_shape=0)(picture, np.random.default_rng(0))
-    got = levels(sample["image"] / 2 + 0.5)
+    got = levels(sample.image / 2 + 0.5)
     np.testing.assert_allclose(got, half_pixel_bilinear(picture.image, 32), atol=1e-3)
     whole = torch.from_numpy(picture.image).permute(2, 0, 1)[None] / 255
     plain = F.interpolate(whole, size=(32, 32), mode="bilinear", antialias=False)[0]
-    torch.testing.assert_close(sample["image"], plain * 2 - 1, atol=1e-6, rtol=0)
-    smooth = maker(antialias=True)(picture, np.random.default_rng(0))["image"]
-    assert (sample["image"] - smooth).abs().mean() > 0.1
+    torch.testing.assert_close(sample.image, plain * 2 - 1, atol=1e-6, rtol=0)
+    smooth = maker(antialias=True)(picture, np.random.default_rng(0)).image
+    assert (sample.image - smooth).abs().mean() > 0.1
 
 
 @pytest.mark.parametrize("antialias", [True, False])
@@ -124,8 +120,8 @@ def test_the_mask_is_resized_alike_and_stays_soft(antialias):
     keep = torch.ones(1, 1, 128, 128)
     keep[..., 2:126, 2:126] = 0
     wanted = F.interpolate(keep, size=(32, 32), mode="bilinear", antialias=antialias)[0]
-    torch.testing.assert_close(sample["keep_mask"], wanted, atol=1e-6, rtol=0)
-    assert ((sample["keep_mask"] > 0.1) & (sample["keep_mask"] < 0.9)).any()
+    torch.testing.assert_close(sample.keep_mask, wanted, atol=1e-6, rtol=0)
+    assert ((sample.keep_mask > 0.1) & (sample.keep_mask < 0.9)).any()
 
 
 @pytest.mark.parametrize("size", [(120, 70), (70, 120), (70, 70), (300, 40)])
@@ -138,9 +134,9 @@ def test_picture_and_mask_are_cut_alike(size):
     make = maker(resolution=64, arbitrary_shape=0, antialias=False)
     for seed in range(40):
         sample = make(Picture(image, [box]), np.random.default_rng(seed))
-        white = (sample["image"][:1] + 1) / 2
+        white = (sample.image[:1] + 1) / 2
         assert white.max() == 1
-        assert (white <= 1 - sample["keep_mask"] + 1e-5).all()
+        assert (white <= 1 - sample.keep_mask + 1e-5).all()
 
 
 def test_half_of_the_holes_are_arbitrary_shapes():
@@ -149,7 +145,7 @@ def test_half_of_the_holes_are_arbitrary_shapes():
     rng = np.random.default_rng(1)
     rectangles = 0
     for _ in range(800):
-        hole = 1 - make(picture, rng)["keep_mask"][0]
+        hole = 1 - make(picture, rng).keep_mask[0]
         rectangles += torch.equal(hole, hole.amax(0)[None] * hole.amax(1)[:, None])
     assert chisquare([rectangles, 800 - rectangles]).pvalue > LEAST_P
 
@@ -162,7 +158,7 @@ def test_each_box_is_chosen_alike():
     make = maker(view_size=8, resolution=8, exemplar_padding=0)
     rng = np.random.default_rng(2)
     chosen = [
-        int(make(Picture(image, boxes), rng)["exemplar"].mean((1, 2)).argmax()) for _ in range(600)
+        int(make(Picture(image, boxes), rng).exemplar.mean((1, 2)).argmax()) for _ in range(600)
     ]
     assert chisquare(np.bincount(chosen, minlength=3)).pvalue > LEAST_P
 
@@ -171,12 +167,12 @@ def test_the_exemplar_is_augmented_and_the_picture_is_not():
     picture = noisy_picture(32, 32, Box(2, 2, 30, 30))
     plain = maker(exemplar_padding=0)(picture, np.random.default_rng(3))
     flipped = maker(exemplar_padding=0, flip=1)(picture, np.random.default_rng(3))
-    torch.testing.assert_close(flipped["exemplar"], plain["exemplar"].flip(-1), atol=1e-4, rtol=0)
-    assert torch.equal(flipped["image"], plain["image"])
+    torch.testing.assert_close(flipped.exemplar, plain.exemplar.flip(-1), atol=1e-4, rtol=0)
+    assert torch.equal(flipped.image, plain.image)
 
 
-def test_the_object_stands_alone_on_grey():
-    """Also when it is moved about: what the mask calls nothing stays grey."""
+def test_the_object_stands_alone_on_gray():
+    """Also when it is moved about: what the mask calls nothing stays gray."""
     source = Shapes(GeneratedData(kind="generated", samples=6))
     for index in range(6):
         picture = source.read(index, np.random.default_rng(index))
@@ -190,10 +186,10 @@ def test_the_object_stands_alone_on_grey():
         assert outside.any()
         assert within.any()
         torch.testing.assert_close(
-            sample["object"][:, outside], torch.full((3, outside.sum()), 0.5), atol=0.01, rtol=0
+            sample.object[:, outside], torch.full((3, outside.sum()), 0.5), atol=0.01, rtol=0
         )
         torch.testing.assert_close(
-            sample["object"][:, within], sample["exemplar"][:, within], atol=0.01, rtol=0
+            sample.object[:, within], sample.exemplar[:, within], atol=0.01, rtol=0
         )
 
 
@@ -221,24 +217,15 @@ def dataset(seed=23, samples=12, source=None):
     return ExemplarDataset(source, SampleMaker(Augmentation(), 16, 16), seed, 4)
 
 
-def equal(one, other):
-    return one.keys() == other.keys() and all(
-        torch.equal(one[name], other[name])
-        if isinstance(one[name], torch.Tensor)
-        else one[name] == other[name]
-        for name in one
-    )
-
-
 def test_a_sample_follows_from_seed_epoch_and_index():
     keys = [(0, 3), (1, 3), (0, 4), (2, 0)]
     first = {key: dataset()[key] for key in keys}
     one = dataset()
     for key in reversed(keys):
-        assert equal(one[key], first[key])
+        assert equal_samples(one[key], first[key])
     for other in keys[1:]:
-        assert not torch.equal(first[0, 3]["image"], first[other]["image"])
-    assert not torch.equal(dataset(seed=24)[0, 3]["image"], first[0, 3]["image"])
+        assert not torch.equal(first[0, 3].pictures.image, first[other].pictures.image)
+    assert not torch.equal(dataset(seed=24)[0, 3].pictures.image, first[0, 3].pictures.image)
 
 
 def test_a_sample_is_the_same_in_every_process():
@@ -246,20 +233,20 @@ def test_a_sample_is_the_same_in_every_process():
     batches = [keys[first : first + 2] for first in range(0, 8, 2)]
     loader = DataLoader(dataset(), batch_sampler=batches, num_workers=2, collate_fn=collate)
     for keys, batch in zip(batches, loader, strict=True):
-        assert equal(batch, collate([dataset()[key] for key in keys]))
+        assert equal_samples(batch, collate([dataset()[key] for key in keys]))
 
 
 def test_an_unreadable_picture_is_replaced_by_the_next_and_reported():
     with_faults = dataset(source=Unreadable(12, {3, 4, 11}))
-    assert with_faults[0, 2]["skipped"] == []
+    assert with_faults[0, 2].skipped == []
     replaced = with_faults[0, 3]
-    assert replaced["skipped"] == ["3 is corrupt", "4 is corrupt"]
-    assert torch.equal(replaced["image"], dataset()[0, 5]["image"])
-    assert not torch.equal(replaced["noise"], with_faults[0, 5]["noise"])
-    assert torch.equal(with_faults[0, 11]["image"], dataset()[0, 0]["image"])
+    assert replaced.skipped == ["3 is corrupt", "4 is corrupt"]
+    assert torch.equal(replaced.pictures.image, dataset()[0, 5].pictures.image)
+    assert not torch.equal(replaced.draws.noise, with_faults[0, 5].draws.noise)
+    assert torch.equal(with_faults[0, 11].pictures.image, dataset()[0, 0].pictures.image)
     batch = collate([with_faults[0, 2], replaced, with_faults[0, 11]])
-    assert batch["skipped"] == ["3 is corrupt", "4 is corrupt", "11 is corrupt"]
-    assert batch["image"].shape == (3, 3, 16, 16)
+    assert batch.skipped == ["3 is corrupt", "4 is corrupt", "11 is corrupt"]
+    assert batch.pictures.image.shape == (3, 3, 16, 16)
 
 
 def test_nothing_but_unreadable_pictures_ends_the_run():
@@ -267,42 +254,66 @@ def test_nothing_but_unreadable_pictures_ends_the_run():
         dataset(source=Unreadable(3, {0, 1, 2}))[0, 0]
 
 
-def test_kept_samples_are_those_of_epoch_0_with_fresh_noise():
+def test_kept_samples_are_those_of_epoch_0_with_fresh_draws():
     kept, made = KeptDataset(dataset()), dataset()
     for epoch in (0, 1):
         sample, wanted = kept[epoch, 5], made[0, 5]
-        assert sample.keys() == wanted.keys()
         for name, step in (("image", 2), ("keep_mask", 1), ("exemplar", 1), ("object", 1)):
-            torch.testing.assert_close(sample[name], wanted[name], atol=0.502 * step / 255, rtol=0)
-        assert torch.equal(sample["noise"], made[epoch, 5]["noise"])
-        assert sample["timestep"] == made[epoch, 5]["timestep"]
+            got, exact = getattr(sample.pictures, name), getattr(wanted.pictures, name)
+            torch.testing.assert_close(got, exact, atol=0.502 * step / 255, rtol=0)
+        assert torch.equal(sample.draws.noise, made[epoch, 5].draws.noise)
+        assert sample.draws.timestep == made[epoch, 5].draws.timestep
+
+
+def test_objects_of_a_batch_are_known_if_all_are():
+    known = dataset()[0, 0]
+    unknown = known._replace(content=known.pictures._replace(object=None))
+    assert collate([known, known]).objects.shape == (2, 3, 16, 16)
+    with pytest.raises(ConfigError, match="without the outline of its object"):
+        _ = collate([known, unknown]).objects
+
+
+def test_a_sample_moves_to_a_device_whole():
+    moved = dataset()[0, 0].to(torch.device("meta"))
+    assert {tensor.device.type for tensor in (*moved.pictures, *moved.draws)} == {"meta"}
+    unknown = moved._replace(content=moved.pictures._replace(object=None))
+    assert unknown.to(torch.device("meta")).pictures.object is None
+
+
+def test_encoded_samples_hold_no_pictures():
+    encoded = Encoded(*[torch.zeros(1)] * 4)
+    batch = collate([dataset()[0, 0]._replace(content=encoded)] * 2)
+    assert isinstance(batch.content, Encoded)
+    with pytest.raises(ConfigError, match="holds no pictures any more"):
+        _ = batch.pictures
 
 
 def test_skipped_pictures_are_reported_once_where_samples_are_kept():
     kept = KeptDataset(dataset(source=Unreadable(12, {3})))
-    assert [kept[epoch, 3]["skipped"] for epoch in (0, 1)] == [["3 is corrupt"], []]
+    assert [kept[epoch, 3].skipped for epoch in (0, 1)] == [["3 is corrupt"], []]
 
 
-def test_noise_follows_from_seed_epoch_and_index():
-    assert equal(draw_noise(1, 2, 3, 4), draw_noise(1, 2, 3, 4))
-    drawn = [draw_noise(*key, 4) for key in ((1, 2, 3), (1, 2, 4), (1, 3, 3), (2, 2, 3), (1, 3, 2))]
+def test_draws_follow_from_seed_epoch_and_index():
+    for one, other in zip(draw(1, 2, 3, 4), draw(1, 2, 3, 4), strict=True):
+        assert torch.equal(one, other)
+    drawn = [draw(*key, 4) for key in ((1, 2, 3), (1, 2, 4), (1, 3, 3), (2, 2, 3), (1, 3, 2))]
     for name in ("noise", "posterior_noise", "masked_posterior_noise"):
-        assert drawn[0][name].shape == (4, 4, 4)
-        assert len({tuple(sample[name].flatten().tolist()) for sample in drawn}) == 5
-    assert not torch.equal(drawn[0]["noise"], drawn[0]["posterior_noise"])
-    assert not torch.equal(drawn[0]["posterior_noise"], drawn[0]["masked_posterior_noise"])
+        assert getattr(drawn[0], name).shape == (4, 4, 4)
+        assert len({tuple(getattr(draws, name).flatten().tolist()) for draws in drawn}) == 5
+    assert not torch.equal(drawn[0].noise, drawn[0].posterior_noise)
+    assert not torch.equal(drawn[0].posterior_noise, drawn[0].masked_posterior_noise)
 
 
-def test_noise_is_normal_timesteps_and_coins_are_uniform():
-    drawn = [draw_noise(23, epoch, index, 2) for epoch in range(4) for index in range(1000)]
-    timesteps = np.array([sample["timestep"] for sample in drawn])
-    coins = np.array([float(sample["coin"]) for sample in drawn])
+def test_noise_is_normal_timesteps_and_uniform_draws_are_uniform():
+    drawn = [draw(23, epoch, index, 2) for epoch in range(4) for index in range(1000)]
+    timesteps = np.array([int(draws.timestep) for draws in drawn])
+    uniforms = np.array([float(draws.uniform) for draws in drawn])
     assert timesteps.min() >= 0
     assert timesteps.max() <= 999
     assert chisquare(np.bincount(timesteps // 20, minlength=50)).pvalue > LEAST_P
-    assert kstest(coins, "uniform").pvalue > LEAST_P
-    assert abs(np.corrcoef(timesteps, coins)[0, 1]) < 0.06
-    values = torch.stack([sample["noise"] for sample in drawn]).flatten()
+    assert kstest(uniforms, "uniform").pvalue > LEAST_P
+    assert abs(np.corrcoef(timesteps, uniforms)[0, 1]) < 0.06
+    values = torch.stack([draws.noise for draws in drawn]).flatten()
     assert kstest(values[::7].numpy(), "norm").pvalue > LEAST_P
     # the same timestep in neighbours or epochs would show here
     assert abs(np.corrcoef(timesteps[:-1], timesteps[1:])[0, 1]) < 0.06

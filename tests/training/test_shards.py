@@ -14,13 +14,15 @@ from exemplar_model.training.config import (
     ShardData,
 )
 from exemplar_model.training.data.batches import BatchPlan
-from exemplar_model.training.data.dataset import ExemplarDataset, SampleMaker
+from exemplar_model.training.data.dataset import ExemplarDataset
+from exemplar_model.training.data.open import open_dataset, open_training_data
 from exemplar_model.training.data.openimages import OpenImages
+from exemplar_model.training.data.sample import collate
+from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.shards import Place, ShardStream, count_samples, write_shards
-from exemplar_model.training.data.sources import open_dataset, open_training_data
 from exemplar_model.training.throughput import measure, picture_bytes
 from tests.support.photos import write_open_images
-from tests.support.training import small_config
+from tests.support.training import equal_samples, small_config
 
 PICTURES, PER_SHARD = 37, 5  # 8 shards, the last of 2
 MAKER = SampleMaker(Augmentation(), 16, 16)
@@ -72,15 +74,6 @@ def keys(folder, process=0, processes=1, workers=1):
     return found
 
 
-def equal(one, other):
-    return one.keys() == other.keys() and all(
-        torch.equal(one[key], other[key])
-        if isinstance(one[key], torch.Tensor)
-        else one[key] == other[key]
-        for key in one
-    )
-
-
 def test_shards_hold_the_original_files_and_boxes(source, shards):
     found = {}
     for shard in sorted(shards.glob("*.tar")):
@@ -89,9 +82,9 @@ def test_shards_hold_the_original_files_and_boxes(source, shards):
                 found[member.name] = opened.extractfile(member).read()
     assert len(found) == 2 * PICTURES
     for index in range(PICTURES):
-        photo = source.photo(index)
-        assert found[f"{photo.name}.jpg"] == photo.file.read_bytes()
-        assert json.loads(found[f"{photo.name}.json"]) == {"boxes": photo.boxes.tolist()}
+        file = source.file(index)
+        assert found[f"{file.name}.jpg"] == file.path.read_bytes()
+        assert json.loads(found[f"{file.name}.json"]) == {"boxes": file.boxes.tolist()}
     order = [name for shard in sorted(shards.glob("*.tar")) for name in names(shard)]
     assert sorted(order) == [f"id{number:02d}" for number in range(PICTURES)] != order
 
@@ -124,9 +117,8 @@ def test_missing_files_are_left_out_and_told(tmp_path):
 def test_samples_look_like_those_of_the_folder(source, shards):
     sample = next(iter(stream(shards)))
     other = ExemplarDataset(source, MAKER, 1, 2)[0, 0]
-    assert {k: getattr(v, "shape", type(v)) for k, v in sample.items()} == {
-        k: getattr(v, "shape", type(v)) for k, v in other.items()
-    }
+    collate([sample, other])  # shapes agree
+    assert sample.pictures.object is other.pictures.object is None
 
 
 def test_every_sample_is_seen_once_by_two_processes_of_two_workers(shards):
@@ -141,17 +133,17 @@ def test_the_loaders_share_an_epoch(source, shards):
     seen = []
     for process in range(2):
         for batch in batches(shards, BatchPlan(2, 1, 2), 0, 14, workers=2, process=process):
-            seen += batch["noise"][:, 0, 0, 0].tolist()
+            seen += batch.draws.noise[:, 0, 0, 0].tolist()
     assert len(set(seen)) == 28
 
 
 def test_epochs_differ_and_seeds_too(shards):
     place = Place(stop=2 * PICTURES)
-    numbers = [sample["noise"][0, 0, 0].item() for sample in stream(shards, place=place)]
+    numbers = [sample.draws.noise[0, 0, 0].item() for sample in stream(shards, place=place)]
     assert len(set(numbers)) == 2 * PICTURES
-    again = [sample["noise"][0, 0, 0].item() for sample in stream(shards, place=place)]
+    again = [sample.draws.noise[0, 0, 0].item() for sample in stream(shards, place=place)]
     assert again == numbers
-    other = [sample["noise"][0, 0, 0].item() for sample in stream(shards, seed=2, place=place)]
+    other = [sample.draws.noise[0, 0, 0].item() for sample in stream(shards, seed=2, place=place)]
     assert not set(other) & set(numbers)
 
 
@@ -165,14 +157,14 @@ def test_resume_is_exact(shards, workers, start):
     whole = batches(shards, plan, 0, 24, workers)
     rest = batches(shards, plan, start, 24, workers)
     assert len(whole) == 24 and len(rest) == 24 - start
-    assert all(map(equal, whole[start:], rest))
+    assert all(map(equal_samples, whole[start:], rest))
 
 
 def test_accumulated_micro_batches_count(shards):
     accumulated = batches(shards, BatchPlan(6, 2, 1), 1, 3)
     assert len(accumulated) == 6  # two updates of three passes
     single = batches(shards, BatchPlan(2, 2, 1), 3, 9)
-    assert all(map(equal, accumulated, single))
+    assert all(map(equal_samples, accumulated, single))
 
 
 def test_unreadable_members_are_replaced_and_reported(tmp_path, source, shards):
@@ -183,13 +175,13 @@ def test_unreadable_members_are_replaced_and_reported(tmp_path, source, shards):
         _spoil(tmp_path / f"{number:06d}.tar", bad)
     plan = BatchPlan(1, 1, 1)
     whole = batches(tmp_path, plan, 0, PICTURES)
-    assert all(torch.isfinite(batch["image"]).all() for batch in whole)
-    reasons = [reason for batch in whole for reason in batch["skipped"]]
+    assert all(torch.isfinite(batch.pictures.image).all() for batch in whole)
+    reasons = [reason for batch in whole for reason in batch.skipped]
     assert sorted(reason.split(" of ")[0] for reason in reasons) == sorted(bad)
     # positions stay what they are, so a resume right behind a bad one is exact, too
     for start in range(1, PICTURES):
         (resumed,) = batches(tmp_path, plan, start, start + 1)
-        assert torch.equal(resumed["image"], whole[start]["image"])
+        assert torch.equal(resumed.pictures.image, whole[start].pictures.image)
 
 
 def _spoil(shard, bad):
@@ -211,10 +203,10 @@ def test_a_cut_shard_is_read_up_to_the_cut(tmp_path, source):
     assert count_samples(str(shard)) == 2
     place = Place(stop=PICTURES - 3 + 1)  # one more, so that the end of each shard was seen
     samples = list(stream(tmp_path, place=place))
-    (reason,) = [reason for sample in samples for reason in sample["skipped"]]
+    (reason,) = [reason for sample in samples for reason in sample.skipped]
     assert "000001.tar: unexpected end of data" in reason
     resumed = list(stream(tmp_path, place=Place(start=30, stop=PICTURES - 2)))
-    assert torch.equal(samples[30]["image"], resumed[0]["image"])
+    assert torch.equal(samples[30].pictures.image, resumed[0].pictures.image)
 
 
 def test_nothing_but_bad_shards_ends_the_run(tmp_path):
@@ -239,11 +231,11 @@ def test_shards_are_for_training_only(shards, tmp_path):
     config = small_config(tmp_path, f"data={json.dumps(data)}")
     opened = open_training_data(config)
     assert opened.fingerprint() == stream(shards).fingerprint()
-    with pytest.raises(ConfigError, match="cannot be read by number"):
+    with pytest.raises(ConfigError, match="cannot be read in any order"):
         open_dataset(config, config.data)
     for override in ("keep_samples=true", "stage=autoencoder"):
         numbered = small_config(tmp_path, f"data={json.dumps(data)}", override)
-        with pytest.raises(ConfigError, match="cannot be read by number"):
+        with pytest.raises(ConfigError, match="cannot be read in any order"):
             open_training_data(numbered)
     total = sum(file.stat().st_size for file in shards.glob("*.tar"))
     assert picture_bytes(config.data) == pytest.approx(total / PICTURES)

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from exemplar_model.encoder import ExemplarEncoder
 from exemplar_model.standalone.components import load_original, new_autoencoder
-from exemplar_model.training.data.sources import open_dataset
+from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.stages.autoencoder import (
     AutoencoderStage,
     Reconstruction,
@@ -18,7 +18,7 @@ from exemplar_model.training.stages.parts import read_tower, starting_components
 from exemplar_model.training.stages.stage import fixed_batches
 from exemplar_model.training.stages.tower import TowerStage
 from exemplar_model.weights.key_maps import autoencoder_names
-from tests.support.training import small_batch, small_config
+from tests.support.training import small_batch, small_config, with_uniform
 
 CPU = torch.device("cpu")
 SCALE = 0.18215
@@ -77,7 +77,7 @@ def latent_means(autoencoder, images):
 
 
 def test_normalised_latents_have_mean_0_and_deviation_1(tmp_path, autoencoder):
-    images = small_batch(autoencoder_config(tmp_path))["image"]
+    images = small_batch(autoencoder_config(tmp_path)).pictures.image
     means = latent_means(autoencoder, images)
     mean, std = means.mean((0, 2, 3)), means.std((0, 2, 3))
     assert mean.abs().max() > 0.5
@@ -90,7 +90,7 @@ def test_normalised_latents_have_mean_0_and_deviation_1(tmp_path, autoencoder):
 
 
 def test_normalising_changes_no_reconstruction(tmp_path, autoencoder):
-    images = small_batch(autoencoder_config(tmp_path))["image"].double()
+    images = small_batch(autoencoder_config(tmp_path)).pictures.image.double()
     autoencoder.double()
     other = new_autoencoder(autoencoder_config(tmp_path).model).eval().double()
     mean, std = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.5, 2.0, 9.0, 1.0]]).double()
@@ -104,7 +104,7 @@ def test_normalising_changes_no_reconstruction(tmp_path, autoencoder):
 
 def test_reconstruction_samples_the_posterior_around_and_in_the_hole(tmp_path, autoencoder):
     batch = small_batch(autoencoder_config(tmp_path))
-    images, keep_mask = batch["image"], batch["keep_mask"]
+    images, keep_mask = batch.pictures.image, batch.pictures.keep_mask
     noise = torch.randn(4, 4, 16, 16)
     holed = torch.tensor([True, False, True, False])
     with torch.no_grad():
@@ -145,14 +145,13 @@ class Answer(torch.nn.Module):
 
 def test_some_samples_are_decoded_with_the_surroundings_of_their_hole(tmp_path):
     stage = AutoencoderStage(autoencoder_config(tmp_path, "masked_share=0.3"), CPU)
-    batch = small_batch(stage.config)
-    batch["coin"] = torch.tensor([0.29, 0.31, 0.0, 0.9])
-    module = Answer(batch["image"], torch.randn(4, 4, 16, 16), torch.zeros(4, 4, 16, 16))
+    batch = with_uniform(small_batch(stage.config), [0.29, 0.31, 0.0, 0.9])
+    module = Answer(batch.pictures.image, torch.randn(4, 4, 16, 16), torch.zeros(4, 4, 16, 16))
     stage.loss(module, batch)
     image, noise, keep_mask, holed = module.shown
-    assert torch.equal(image, batch["image"])
-    assert torch.equal(noise, batch["posterior_noise"])
-    assert torch.equal(keep_mask, batch["keep_mask"])
+    assert torch.equal(image, batch.pictures.image)
+    assert torch.equal(noise, batch.draws.posterior_noise)
+    assert torch.equal(keep_mask, batch.pictures.keep_mask)
     assert holed.tolist() == [True, False, True, False]
 
 
@@ -161,7 +160,7 @@ def test_the_loss_is_distance_at_four_scales_divergence_and_shift(tmp_path):
     stage = AutoencoderStage(config, CPU)
     batch = small_batch(stage.config)
     mean, logvar = torch.randn(4, 4, 16, 16), torch.randn(4, 4, 16, 16)
-    loss, scalars = stage.loss(Answer(batch["image"] + 0.25, mean, logvar, moved=0.3), batch)
+    loss, scalars = stage.loss(Answer(batch.pictures.image + 0.25, mean, logvar, moved=0.3), batch)
     # KL divergence of the posterior from N(0, 1), by PyTorch's own formula
     posterior = torch.distributions.Normal(mean, (logvar / 2).exp())
     prior = torch.distributions.Normal(torch.zeros(()), torch.ones(()))
@@ -178,7 +177,7 @@ def test_a_perfect_autoencoder_costs_nothing(tmp_path):
     stage = AutoencoderStage(autoencoder_config(tmp_path, "kl_weight=0"), CPU)
     batch = small_batch(stage.config)
     mean, logvar = torch.randn(4, 4, 16, 16), torch.zeros(4, 4, 16, 16)
-    assert float(stage.loss(Answer(batch["image"], mean, logvar), batch)[0]) == 0.0
+    assert float(stage.loss(Answer(batch.pictures.image, mean, logvar), batch)[0]) == 0.0
 
 
 def test_the_autoencoder_goes_on_from_given_weights(tmp_path):
@@ -225,7 +224,7 @@ def test_the_autoencoder_is_exported_normalised(tmp_path):
     loaded = new_autoencoder(stage.config.model).eval()
     original = {key.removeprefix("first_stage_model."): value for key, value in weights.items()}
     load_original(loaded, original, autoencoder_names)
-    images = torch.cat([batch["image"] for batch in fixed_batches(dataset, 20, 16)])
+    images = torch.cat([batch.pictures.image for batch in fixed_batches(dataset, 20, 16)])
     scaled = latent_means(loaded, images) * SCALE
     torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
     torch.testing.assert_close(scaled.std((0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
@@ -239,7 +238,7 @@ def test_the_autoencoder_is_exported_normalised(tmp_path):
 
 def test_the_drawing_depends_on_the_view(tmp_path):
     stage = TowerStage(tower_config(tmp_path), CPU)
-    view = small_batch(stage.config)["exemplar"]
+    view = small_batch(stage.config).pictures.exemplar
     with torch.no_grad():
         drawings = stage.module(view)
         again = stage.module(view.flip(0)).flip(0)
@@ -251,7 +250,7 @@ def test_the_drawing_depends_on_the_view(tmp_path):
 def test_the_class_token_is_the_only_way_to_the_drawing(tmp_path):
     """With the tower's last norm answering alike, all views give the same drawing."""
     stage = TowerStage(tower_config(tmp_path), CPU)
-    view = small_batch(stage.config)["exemplar"]
+    view = small_batch(stage.config).pictures.exemplar
     with torch.no_grad():
         token = stage.encoder.class_token(view)
         assert token.shape == (4, stage.config.model.encoder.vision_width)
@@ -272,10 +271,10 @@ def test_the_drawing_is_compared_with_the_object(tmp_path):
 
     stage = TowerStage(tower_config(tmp_path, "model.encoder.image_size=64"), CPU)
     stage_batch = small_batch(stage.config)
-    target = stage_batch["object"].unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))  # 64² → 32²
+    target = stage_batch.objects.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))  # 64² → 32²
     module = Drawer()
     loss, scalars = stage.loss(module, stage_batch)
-    assert torch.equal(module.view, stage_batch["exemplar"])
+    assert torch.equal(module.view, stage_batch.pictures.exemplar)
     assert float(loss) == pytest.approx(0.5 + 4 * 0.25, rel=1e-4)
     assert float(scalars["squared"]) == pytest.approx(0.25, rel=1e-4)
 
@@ -338,6 +337,6 @@ def test_what_the_stages_export_starts_a_denoiser(tmp_path):
     assert read.keys() == {key for key in encoder.state_dict() if key.startswith("clip_vision.")}
     inits = [f"init.{name}={tmp_path}/{name}.safetensors" for name in ("tower", "autoencoder")]
     started = starting_components(small_config(tmp_path, *inits))
-    view = small_batch(config)["exemplar"]
+    view = small_batch(config).pictures.exemplar
     with torch.no_grad():
         assert torch.equal(started.encoder.class_token(view), tower.eval().class_token(view))

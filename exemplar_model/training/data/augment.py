@@ -1,4 +1,4 @@
-"""Augmentation of the exemplar, as the paper's training sees it.
+"""Random changes of the exemplar, so that the model cannot copy its pixels into the hole.
 
 The reference composes albumentations 0.4.3: flip, rotation, blur, and an elastic transform whose
 elastic part moves pixels by less than 0.2 px; what acts is its affine jitter (`alpha_affine`),
@@ -25,7 +25,7 @@ Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class ExemplarTransform:
-    """What is done to one exemplar.
+    """The changes that were drawn for one exemplar.
 
     Attributes:
         matrix: [3, 3], from pixel (x, y, 1) of the input to that of the output.
@@ -36,7 +36,10 @@ class ExemplarTransform:
     blur: int
 
     def __call__(self, picture: Tensor) -> Tensor:
-        """Apply to [C, S, S]; borders are reflected about the outermost pixels."""
+        """Blur, then warp a picture [C, S, S].
+
+        What comes in from beyond the border is the picture reflected about its outermost pixels.
+        """
         S = picture.shape[-1]
         if self.blur > 1:
             half = self.blur // 2
@@ -60,7 +63,7 @@ class ExemplarTransform:
 def draw_transform(
     augmentation: Augmentation, size: int, rng: np.random.Generator
 ) -> ExemplarTransform:
-    """Draw what is done to one exemplar of side `size`, each part with its own probability."""
+    """Draw the changes of an exemplar of `size`² pixels, each with its own probability."""
     matrix = np.eye(3)
     if rng.random() < augmentation.flip:
         matrix = np.array([[-1.0, 0, size - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
@@ -74,7 +77,7 @@ def draw_transform(
 
 
 def rotation(degrees: float, size: int) -> Matrix:
-    """Counter-clockwise about the picture's middle, (size / 2, size / 2) as in albumentations."""
+    """Rotation counter-clockwise about (size / 2, size / 2), as in albumentations."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     m = size / 2
     return np.array([[c, s, m - c * m - s * m], [-s, c, m + s * m - c * m], [0, 0, 1]])

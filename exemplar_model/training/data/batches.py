@@ -1,4 +1,4 @@
-"""Which samples form which batch: a function of the update's number, so a run resumes exactly."""
+"""Which samples form which batch: it follows from the update alone, so a run resumes exactly."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ class BatchPlan:
     """How a global batch is spread over processes and forward passes.
 
     Attributes:
-        batch: samples per update over all processes.
+        batch: samples per update, over all processes.
         micro_batch: samples per process and forward pass.
-        processes: their number.
+        processes: number of training processes.
+
+    Raises:
+        ConfigError: the batch cannot be divided into equal micro-batches.
     """
 
     batch: int
@@ -36,15 +39,15 @@ class BatchPlan:
 
     @property
     def accumulation(self) -> int:
-        """Forward passes per update."""
+        """Forward passes per process and update."""
         return self.batch // (self.micro_batch * self.processes)
 
 
 class StepBatches(Sampler[list[tuple[int, int]]]):
-    """Micro-batches of one process from update `start` on, as lists of (epoch, index).
+    """Micro-batches of one process from update `start` up to `stop`, as lists of (epoch, index).
 
-    Samples are taken in order from one permutation per epoch; a batch may span two epochs. Which
-    samples make up an update does not depend on the number of processes.
+    Each epoch has its own permutation of the samples, and a batch may begin in one epoch and end
+    in the next. Which samples make up an update does not depend on the number of processes.
     """
 
     def __init__(

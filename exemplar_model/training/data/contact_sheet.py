@@ -1,4 +1,4 @@
-"""What the model will see: the first samples of a configuration as one picture."""
+"""The first training samples of a configuration in one picture, to check data and settings."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.utils import make_grid
 
 from ..config import ConfigError, EncodedData, TrainConfig
-from ..stages.stage import grid
-from .dataset import Sample
+from .open import open_training_data
+from .sample import Pictures
 from .shards import ShardStream
-from .sources import open_training_data
 
 SIDE = 224
-"""Pixels of a cell: the exemplar as large as CLIP sees it."""
+"""Width and height of a cell, in pixels: the exemplar as large as CLIP sees it."""
 CAPTION_HEIGHT = 24
-OUTLINE = (1.0, 0.1, 0.4)
-"""Colour of the hole's edge."""
+EDGE_COLOR = (1.0, 0.1, 0.4)
+"""Of the hole, RGB."""
 
 
 def contact_sheet(config: TrainConfig, rows: int) -> tuple[Image.Image, list[str]]:
-    """Draw the first samples of epoch 0, one in a row.
+    """Draw the first samples of epoch 0, one per row.
 
     Args:
-        config: whose `data` is drawn, with its augmentation.
-        rows: most samples; a smaller epoch gives fewer.
+        config: whose `data` is drawn, with its `augmentation`.
+        rows: number of samples; fewer where the epoch has fewer.
 
     Returns:
-        The sheet, with columns of picture, outlined hole, masked picture, keep mask, exemplar and
-        (where the source knows its outline) the object alone, `SIDE` pixels each under a line of
-        captions; and the reasons for what was left out.
+        The sheet: under a line of captions, columns of picture, hole, masked picture, keep mask,
+        exemplar and, where all outlines are known, the object alone, each `SIDE` pixels wide; and
+        for each picture that could not be read, the reason.
 
     Raises:
-        ConfigError: the data cannot be used, or holds no pictures any more.
+        ConfigError: the data cannot be used, or is encoded and so holds no pictures.
     """
     if isinstance(config.data, EncodedData):
         raise ConfigError(
@@ -47,43 +47,45 @@ def contact_sheet(config: TrainConfig, rows: int) -> tuple[Image.Image, list[str
         samples = list(islice(data, rows))
     else:
         samples = [data[0, index] for index in range(min(rows, len(data)))]
-    drawn = [_row(sample) for sample in samples]
-    pixels = grid([list(row.values()) for row in drawn]).mul(255).round().byte()
-    cells = Image.fromarray(pixels.permute(1, 2, 0).numpy())  # CHW -> HWC
-    sheet = Image.new("RGB", (cells.width, CAPTION_HEIGHT + cells.height), "white")
-    sheet.paste(cells, (0, CAPTION_HEIGHT))
+    drawn = [_row(sample.pictures) for sample in samples]
+    captions = [name for name in drawn[0] if all(name in row for row in drawn)]
+    cells = [row[name] for row in drawn for name in captions]
+    pixels = make_grid(cells, len(captions), padding=0).clamp(0, 1).mul(255).round().byte()
+    table = Image.fromarray(pixels.permute(1, 2, 0).numpy())  # CHW -> HWC
+    sheet = Image.new("RGB", (table.width, CAPTION_HEIGHT + table.height), "white")
+    sheet.paste(table, (0, CAPTION_HEIGHT))
     draw = ImageDraw.Draw(sheet)
-    for column, caption in enumerate(drawn[0]):
+    for column, caption in enumerate(captions):
         middle = (SIDE * (column + 0.5), CAPTION_HEIGHT / 2)
         draw.text(middle, caption, fill="black", anchor="mm", font_size=14)
-    return sheet, [reason for sample in samples for reason in sample["skipped"]]
+    return sheet, [reason for sample in samples for reason in sample.skipped]
 
 
-def _row(sample: Sample) -> dict[str, Tensor]:
+def _row(pictures: Pictures) -> dict[str, Tensor]:
     """Cells [3, SIDE, SIDE] in [0, 1] by caption."""
-    image, keep_mask = sample["image"], sample["keep_mask"]
+    image, keep_mask, exemplar, alone = pictures
     picture, keep = _cell(image / 2 + 0.5), _cell(keep_mask.expand(3, -1, -1))
     row = {
         "picture": picture,
-        "hole": _outlined(picture, keep),
+        "hole": _with_edge(picture, keep),
         "masked picture": _cell(image * keep_mask / 2 + 0.5),
         "keep mask": keep,
-        "exemplar": _cell(sample["exemplar"]),
+        "exemplar": _cell(exemplar),
     }
-    if "object" in sample:
-        row["object alone"] = _cell(sample["object"])
+    if alone is not None:
+        row["object alone"] = _cell(alone)
     return row
 
 
 def _cell(image: Tensor) -> Tensor:
-    """[3, H, W] → [3, SIDE, SIDE]; small pictures show their pixels."""
+    """[3, H, W] → [3, SIDE, SIDE]; small pictures are enlarged without smoothing."""
     if image.shape[-1] < SIDE:
         return F.interpolate(image[None], size=SIDE, mode="nearest")[0]
     return F.interpolate(image[None], size=SIDE, mode="bilinear", antialias=True)[0]
 
 
-def _outlined(picture: Tensor, keep: Tensor) -> Tensor:
-    """The picture with the edge of the hole drawn, along its border too."""
+def _with_edge(picture: Tensor, keep: Tensor) -> Tensor:
+    """The picture with the edge of the hole drawn, also where the picture ends there."""
     hole = F.pad((keep < 0.5).float(), (1, 1, 1, 1))[None]
     edge = F.max_pool2d(hole, 3, stride=1) + F.max_pool2d(-hole, 3, stride=1)
-    return torch.where(edge[0] > 0, torch.tensor(OUTLINE)[:, None, None], picture)
+    return torch.where(edge[0] > 0, torch.tensor(EDGE_COLOR)[:, None, None], picture)

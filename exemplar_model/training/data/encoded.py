@@ -1,8 +1,8 @@
-"""Samples that have been through the frozen parts once and for all.
+"""Samples that were put through the frozen autoencoder and vision tower once, and saved.
 
-A small model on a small machine spends most of its time in the autoencoder; encoding a fixed set
-of augmented samples and going over it several times, with fresh noise, timesteps and dropped
-conditions each time, leaves only the UNet to compute.
+A small model on a small machine spends most of its training time in the autoencoder. Training on a
+fixed set of encoded samples for several epochs, with fresh noise, timesteps and dropped exemplars
+in each, leaves only the UNet to compute.
 """
 
 from __future__ import annotations
@@ -15,30 +15,31 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from rich.progress import track
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset
 
 from ...files import written_whole
 from ..config import ConfigError, EncodedData, TrainConfig
 from ..stages.denoiser import DenoiserStage
-from .dataset import Sample, Samples, collate, draw_noise
+from .dataset import Samples
+from .sample import Encoded, Sample, collate, draw
 
 DESCRIPTION = "samples.json"
-PART_SAMPLES = 2048
+PER_FILE = 2048
+"""Samples in a file."""
 BATCH = 16
+"""Samples that are encoded at once."""
 
 
 class EncodedDataset(Dataset[Sample]):
-    """Encoded samples by (epoch, index), with the noise of `draw_noise`."""
+    """The samples of a folder that `encode_samples` wrote, all in memory."""
 
     def __init__(self, config: TrainConfig, data: EncodedData) -> None:
         description = data.folder / DESCRIPTION
         self.about: dict[str, Any] = (
             json.loads(description.read_text()) if description.is_file() else {}
         )
-        files = [data.folder / name for _, name in _parts(self.about.get("samples", 0))]
+        files = [data.folder / name for _, name in _files(self.about.get("samples", 0))]
         if not files or not all(file.is_file() for file in files):
             raise ConfigError(
                 f"data.folder: {data.folder} holds no finished samples; run encode-samples, which "
@@ -51,29 +52,35 @@ class EncodedDataset(Dataset[Sample]):
             )
         self.seed = config.seed
         self.latent_side = config.resolution // config.model.factor
-        parts = [_read(file) for file in files]
-        self.tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        read = [load_file(file) for file in files]
+        self.encoded = Encoded(
+            *(torch.cat([tensors[name] for tensors in read]) for name in Encoded._fields)
+        )
 
     def __len__(self) -> int:
         return self.about["samples"]
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The sample of an index, with noise of (epoch, index)."""
+        """The encoded sample of an index, with the draws of (epoch, index)."""
         epoch, index = key
-        noise = draw_noise(self.seed, epoch, index, self.latent_side)
-        sample = {name: tensor[index] for name, tensor in self.tensors.items()}
-        return {**sample, **noise, "skipped": []}
+        encoded = Encoded(*(tensor[index] for tensor in self.encoded))
+        return Sample(encoded, draw(self.seed, epoch, index, self.latent_side), [])
 
     def fingerprint(self) -> str:
-        """Of the pictures, and of the parts that encoded them."""
+        """Hash of the source's fingerprint and of all that the encoding depends on."""
         return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def encode_samples(config: TrainConfig, dataset: Samples, folder: Path) -> None:
-    """Write every sample of epoch 0 after the frozen parts, in fp16.
+    """Put every sample of epoch 0 through autoencoder and vision tower, and save it in fp16.
 
-    Parts that are there already are kept, so an interrupted call goes on; several processes share
-    the work.
+    Files that exist already are kept, so an interrupted call goes on; under torchrun the processes
+    share the work.
+
+    Args:
+        config: whose frozen autoencoder and tower encode.
+        dataset: with the pictures.
+        folder: to write; made if need be.
 
     Raises:
         ConfigError: the folder holds samples of another configuration.
@@ -96,26 +103,26 @@ def encode_samples(config: TrainConfig, dataset: Samples, folder: Path) -> None:
     if state.is_main_process:
         with written_whole(description) as unfinished:
             unfinished.write_text(json.dumps(about, indent=2))
-    own = _parts(len(dataset))[state.process_index :: state.num_processes]
+    own = _files(len(dataset))[state.process_index :: state.num_processes]
     for indices, name in track(own, "Encoding", disable=not state.is_main_process):
         if not (folder / name).is_file():
-            part = _encode_part(stage, dataset, indices, state.device)
+            encoded = _encode(stage, dataset, indices)
             with written_whole(folder / name) as unfinished:
-                save_file(part, unfinished)
+                save_file(encoded._asdict(), unfinished)
     state.wait_for_everyone()
 
 
-def _parts(samples: int) -> list[tuple[range, str]]:
-    """Sample numbers and file name of each part."""
-    starts = range(0, samples, PART_SAMPLES)
+def _files(samples: int) -> list[tuple[range, str]]:
+    """Indices of the samples in each file, and its name."""
+    starts = range(0, samples, PER_FILE)
     return [
-        (range(start, min(start + PART_SAMPLES, samples)), f"part-{start:08d}.safetensors")
+        (range(start, min(start + PER_FILE, samples)), f"part-{start:08d}.safetensors")
         for start in starts
     ]
 
 
 def _frozen(config: TrainConfig) -> dict[str, Any]:
-    """What encoded samples depend on besides the pictures: sizes, and the files of the parts."""
+    """What encoded samples depend on besides the pictures: sizes, and the files of the weights."""
     files = {
         key: [str(path), path.stat().st_size, path.stat().st_mtime_ns]
         for key, path in config.init
@@ -125,31 +132,20 @@ def _frozen(config: TrainConfig) -> dict[str, Any]:
         "resolution": config.resolution,
         "model": config.model_dump(mode="json")["model"],
         "init": files,
+        "layout": list(Encoded._fields),
     }
 
 
 def _changed(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The keys whose values differ; empty if none does."""
     return ", ".join(key for key in wanted if found.get(key) != wanted[key])
 
 
-def _encode_part(
-    stage: DenoiserStage, dataset: Samples, indices: range, device: torch.device
-) -> dict[str, Tensor]:
-    encoded: dict[str, list[Tensor]] = {}
+def _encode(stage: DenoiserStage, dataset: Samples, indices: range) -> Encoded:
+    """The samples of these indices, in fp16 on the CPU."""
+    batches: list[Encoded] = []
     for first in range(0, len(indices), BATCH):
         batch = collate([dataset[0, index] for index in indices[first : first + BATCH]])
-        result = stage.encode({k: v.to(device) for k, v in batch.items() if k != "skipped"})
-        for name, tensor in (
-            ("moments", result.moments),
-            ("masked_moments", result.masked_moments),
-            ("latent_keep_mask", result.keep_mask),
-            ("class_token", result.class_token),
-        ):
-            encoded.setdefault(name, []).append(tensor.half().cpu().contiguous())
-    return {name: torch.cat(tensors) for name, tensors in encoded.items()}
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    file: Any = safe_open(path, framework="pt")
-    with file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        encoded = stage.encode(batch.to(stage.device))
+        batches.append(Encoded(*(tensor.half().cpu() for tensor in encoded)))
+    return Encoded(*map(torch.cat, zip(*batches, strict=True)))

@@ -1,64 +1,31 @@
-"""Boxes and holes: where the exemplar lies in its picture, and what is repainted.
+"""Holes: which area around a box the model learns to repaint, and which crop it sees of the rest.
 
-Source of every rule: `ldm/data/open-images.py` of the reference repository. A box is
-(left, top, right, bottom) in pixels, right and bottom excluded.
+Source of every rule: `ldm/data/open-images.py` of the reference repository.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from PIL import Image, ImageDraw
 
-AREA_RANGE = (0.02, 0.8)
-"""Share of the picture that a box must cover (`scripts/read_bbox.py`)."""
-EXTENSION = 0.4
-"""Each side of the box moves out by at most this share of the way to the picture's border."""
-ZOOM = 0.6
-"""The crop shrinks by at most this share of the room around the extended box."""
+from .boxes import Array, Box
+
 CURVE_POINTS = np.arange(1, 19) * 0.05
-"""Where each side of an arbitrary shape is evaluated."""
-
-Array = np.ndarray[Any, np.dtype[Any]]
+"""Curve parameters at which each side of an arbitrary shape has a point."""
 
 
-class Box(NamedTuple):
-    """Pixels from (left, top) up to and without (right, bottom)."""
+def extend(box: Box, size: tuple[int, int], most: float, rng: np.random.Generator) -> Box:
+    """The box with each side moved outwards by a random number of pixels.
 
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-
-def usable(boxes: Array) -> Array:
-    """Which relative boxes [N, 4] (x0, y0, x1, y1 in 0…1) may serve as exemplars: bool [N].
-
-    Kept: inside the picture, right way round, and area within `AREA_RANGE`.
+    Args:
+        box: in a picture of size (W, H).
+        size: of the picture.
+        most: greatest shift, as a share of the way to the picture's border (0.4 in the reference).
+        rng: that draws it.
     """
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    area = width * height
-    inside = (boxes >= 0).all(1) & (boxes <= 1).all(1) & (width > 0) & (height > 0)
-    return inside & (area >= AREA_RANGE[0]) & (area <= AREA_RANGE[1])
-
-
-def pad(box: Box, pixels: int, size: tuple[int, int]) -> Box:
-    """The box with up to `pixels` more on each side, within a picture of size (W, H)."""
-    W, H = size
-    return Box(
-        max(0, box.left - pixels),
-        max(0, box.top - pixels),
-        min(W, box.right + pixels),
-        min(H, box.bottom + pixels),
-    )
-
-
-def extend(box: Box, size: tuple[int, int], rng: np.random.Generator) -> Box:
-    """The box with each side moved out at random, by up to `EXTENSION` of the free space."""
     W, H = size
     free = (box.left, box.top, W - box.right, H - box.bottom)
-    left, top, right, bottom = (_up_to(rng, int(EXTENSION * space)) for space in free)
+    left, top, right, bottom = (_up_to(rng, int(most * space)) for space in free)
     return Box(box.left - left, box.top - top, box.right + right, box.bottom + bottom)
 
 
@@ -71,12 +38,12 @@ def box_hole(extended: Box, size: tuple[int, int]) -> Array:
 
 
 def shape_outline(box: Box, extended: Box, jitter: int, rng: np.random.Generator) -> Array:
-    """Outline of an arbitrary shape: points [72, 2] (x, y).
+    """Outline of an arbitrary shape: points [72, 2] (x, y) in pixels.
 
-    Four quadratic Bézier sides from corner to corner of the box; the control point is the middle
-    of the side moved out to the extended box, so a side bulges half-way. Each point is shifted by
-    up to `jitter` whole pixels. (The reference also drops points whose x or y occurred before,
-    by comparing floats; that is an accident and left out.)
+    Its four sides are quadratic Bézier curves from corner to corner of the box. The control point
+    is the middle of the side, moved out to the extended box, so the curve bulges half-way there.
+    Each point is then shifted by up to `jitter` whole pixels in x and y. (The reference also drops
+    points whose x or y occurred before, by comparing floats; that is an accident and left out.)
     """
     x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
     corners = np.array(
@@ -103,19 +70,26 @@ def shape_outline(box: Box, extended: Box, jitter: int, rng: np.random.Generator
 def shape_hole(
     box: Box, extended: Box, size: tuple[int, int], jitter: int, rng: np.random.Generator
 ) -> Array:
-    """Hole [H, W], uint8, 1 inside an arbitrary shape."""
+    """Hole [H, W], uint8, 1 inside an arbitrary shape; `shape_outline` tells which."""
     drawing = Image.new("L", size)
     outline = shape_outline(box, extended, jitter, rng)
     ImageDraw.Draw(drawing).polygon([(float(x), float(y)) for x, y in outline], fill=1)
     return np.array(drawing)
 
 
-def square_crop(extended: Box, size: tuple[int, int], rng: np.random.Generator) -> Box:
-    """A square of the picture around the extended box, or the whole picture where none fits.
+def square_crop(extended: Box, size: tuple[int, int], zoom: float, rng: np.random.Generator) -> Box:
+    """A random square of the picture that contains the extended box.
 
-    The square is as high as the picture is short, placed at random, then shrunk at random by up
-    to `ZOOM` of the room around the extended box. As in the reference, a square picture is kept
-    whole, and so is one with at most one place for the square.
+    Its side is the picture's shorter one; then all four sides move inwards by the same random
+    number of pixels. As in the reference, the whole picture is taken, square or not, where it is
+    square already or there is at most one place for such a square.
+
+    Args:
+        extended: box in a picture of size (W, H).
+        size: of the picture.
+        zoom: greatest shift inwards, as a share of the distance between the square's border and
+            the nearest side of the extended box (0.6 in the reference).
+        rng: that draws it.
     """
     W, H = size
     side = min(W, H)
@@ -132,9 +106,10 @@ def square_crop(extended: Box, size: tuple[int, int], rng: np.random.Generator) 
         left + side - extended.right,
         top + side - extended.bottom,
     )
-    trim = _up_to(rng, int(ZOOM * room))
+    trim = _up_to(rng, int(zoom * room))
     return Box(left + trim, top + trim, left + side - trim, top + side - trim)
 
 
 def _up_to(rng: np.random.Generator, most: int) -> int:
+    """Uniform in 0…most, both included."""
     return int(rng.integers(0, most, endpoint=True))

@@ -1,25 +1,25 @@
-"""OpenImages in its own format: a CSV of relative boxes, and folders of JPEGs."""
+"""OpenImages in its own format: a CSV of boxes, and folders of JPEGs."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import csv
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..config import ConfigError, OpenImagesData
-from .holes import AREA_RANGE, Array, usable
-from .photos import Photo, Ragged, boxes_in_pixels, read_pixels
-from .pictures import Picture
+from .boxes import AREA_RANGE, Array, PackedArrays, usable
+from .reading import read_picture
+from .source import Picture, PictureFile
 
 COLUMNS = ("ImageID", "XMin", "YMin", "XMax", "YMax")
 BAD_IDS = (
@@ -32,14 +32,12 @@ BAD_IDS = (
     "03a53ed6ab408b9f",
 )
 """Pictures that the reference leaves out (`ldm/data/open-images.py`)."""
-CHUNK = 100_000
-"""Rows of the CSV that are filtered at once."""
 
 
 class OpenImages:
     """Pictures that have a usable box and lie in the folder.
 
-    A box is kept by `holes.usable`; all classes count, also groups and depictions, as in the
+    A box is kept by `boxes.usable`; all classes count, also groups and depictions, as in the
     reference. Pictures without a box left, those of `BAD_IDS`, and those that are not on the disk
     are left out.
     """
@@ -68,12 +66,11 @@ class OpenImages:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def photo(self, index: int) -> Photo:
-        """File and boxes of a picture."""
+    def file(self, index: int) -> PictureFile:
+        """Where a picture is stored, and its boxes."""
         name = self.ids[index].decode()
-        return Photo(
-            name, self.folders[self.folder_numbers[index]] / f"{name}.jpg", self.boxes[index]
-        )
+        folder = self.folders[self.folder_numbers[index]]
+        return PictureFile(name, folder / f"{name}.jpg", self.boxes[index])
 
     def read(self, index: int, rng: np.random.Generator) -> Picture:
         """The picture with its boxes.
@@ -81,9 +78,8 @@ class OpenImages:
         Raises:
             UnreadablePictureError: it cannot be decoded, or its boxes cover no pixel.
         """
-        photo = self.photo(index)
-        image = read_pixels(photo.file, photo.file.name)
-        return Picture(image, boxes_in_pixels(photo.boxes, image, photo.file.name))
+        file = self.file(index)
+        return read_picture(file.path, file.path.name, file.boxes)
 
     def fingerprint(self) -> str:
         """Hash of ids and boxes."""
@@ -97,47 +93,51 @@ class OpenImages:
         return digest.hexdigest()[:16]
 
 
-def parse_boxes(path: Path) -> tuple[Array, Ragged]:
-    """Read the CSV row by row: 14 million rows need no more memory than what is kept.
+def parse_boxes(path: Path) -> tuple[Array, PackedArrays]:
+    """Read the CSV in chunks: its 14 million rows need no more memory than the usable boxes do.
 
     Returns:
-        Sorted ids [N] (bytes), and for each its usable boxes [*, 4] (x0, y0, x1, y1 in 0…1).
+        Sorted ids [N] (bytes), and the usable boxes [n, 4] of each, in shares of its size.
 
     Raises:
         ConfigError: the file or one of its columns is missing, or a row is broken.
     """
     ids: list[Array] = [np.zeros(0, "S1")]
     boxes: list[Array] = [np.zeros((0, 4), np.float32)]
+    options = csv.ConvertOptions(
+        include_columns=COLUMNS,
+        column_types=dict(zip(COLUMNS, [pa.binary(), *[pa.float64()] * 4], strict=True)),
+        null_values=[],  # an empty field is an error
+    )
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            if absent := [name for name in COLUMNS if name not in header]:
-                raise ConfigError(
-                    f"data.boxes: {path} has no column {absent[0]}; give OpenImages' CSV of boxes."
-                )
-            own, *corners = (header.index(name) for name in COLUMNS)
-            while chunk := list(islice(rows, CHUNK)):
-                values = np.array([[float(row[i]) for i in corners] for row in chunk])
+        with path.open("rb") as file, csv.open_csv(file, convert_options=options) as table:
+            for chunk in table:
+                own, *edges = chunk.columns
+                values = np.stack([edge.to_numpy() for edge in edges], axis=1)
                 kept = usable(values)
-                ids.append(np.array([row[own] for row in chunk], "S")[kept])
+                ids.append(np.array(own.filter(pa.array(kept)).to_pylist(), "S"))
                 boxes.append(values[kept].astype(np.float32))
     except OSError as error:
         raise ConfigError(f"data.boxes: {path} cannot be read ({error.strerror}).") from error
-    except (ValueError, IndexError, csv.Error) as error:
+    except KeyError as error:
+        raise ConfigError(
+            f"data.boxes: {path} lacks one of the columns {', '.join(COLUMNS)}; give OpenImages' "
+            "CSV of boxes."
+        ) from error
+    except ValueError as error:
         raise ConfigError(f"data.boxes: {path} has a broken row ({error}).") from error
     return _grouped(np.concatenate(ids), np.concatenate(boxes))
 
 
-def _grouped(ids: Array, boxes: Array) -> tuple[Array, Ragged]:
+def _grouped(ids: Array, boxes: Array) -> tuple[Array, PackedArrays]:
     good = ~np.isin(ids, np.array(BAD_IDS, "S"))
     ids, boxes = ids[good], boxes[good]
     order = np.argsort(ids, kind="stable")
     names, starts = np.unique(ids[order], return_index=True)
-    return names, Ragged(boxes[order], np.append(starts, len(ids)).astype(np.int64))
+    return names, PackedArrays(boxes[order], np.append(starts, len(ids)).astype(np.int64))
 
 
-def _indexed(config: OpenImagesData) -> tuple[Array, Ragged]:
+def _indexed(config: OpenImagesData) -> tuple[Array, PackedArrays]:
     """What `parse_boxes` gives, kept in `config.index` as long as the CSV stays the same."""
     if config.index is None:
         return parse_boxes(config.boxes)
@@ -163,7 +163,7 @@ def _indexed(config: OpenImagesData) -> tuple[Array, Ragged]:
     return ids, boxes
 
 
-def _load_index(path: Path, stamp: str) -> tuple[Array, Ragged] | None:
+def _load_index(path: Path, stamp: str) -> tuple[Array, PackedArrays] | None:
     try:
         file: Any = safe_open(path, framework="np")
         with file:
@@ -171,7 +171,7 @@ def _load_index(path: Path, stamp: str) -> tuple[Array, Ragged] | None:
             if metadata.get("csv") == stamp:
                 letters = file.get_tensor("ids")
                 ids = np.frombuffer(letters.tobytes(), f"S{letters.shape[1]}")
-                return ids, Ragged(file.get_tensor("boxes"), file.get_tensor("offsets"))
+                return ids, PackedArrays(file.get_tensor("boxes"), file.get_tensor("offsets"))
     except (OSError, SafetensorError):
         metadata = {}
     if "csv" not in metadata:

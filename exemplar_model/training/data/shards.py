@@ -1,4 +1,4 @@
-"""WebDataset tar shards: pictures as a stream, for object storage and millions of small files."""
+"""Pictures as a stream from tar shards (WebDataset), for object storage or millions of files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from webdataset.writer import TarWriter
 from ...files import written_whole
 from ..config import ConfigError, ShardData
 from .batches import BatchPlan
+from .boxes import Array, usable
 from .coco import Coco
-from .dataset import MOST_SKIPPED, Sample, SampleMaker, collate, draw_noise
-from .holes import Array, usable
+from .dataset import MOST_SKIPPED
 from .openimages import OpenImages
-from .photos import boxes_in_pixels, read_pixels
-from .pictures import DataError, Picture, UnreadablePictureError
+from .reading import read_picture
+from .sample import Batch, Sample, collate, draw
+from .sample_maker import SampleMaker
+from .source import DataError, Picture, UnreadablePictureError
 
 PICTURE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 SHARD_SAMPLES = 1_000_000
@@ -96,7 +98,7 @@ class ShardStream(IterableDataset[Sample]):
         start: int,
         stop: int,
         pin_memory: bool = False,
-    ) -> DataLoader[Sample]:
+    ) -> DataLoader[Batch]:
         """Micro-batches of one process from update `start` up to `stop`.
 
         Raises:
@@ -190,8 +192,8 @@ class ShardStream(IterableDataset[Sample]):
                 continue
             for key in waiting:
                 rng = np.random.default_rng((self.seed, *key, 0))
-                noise = draw_noise(self.seed, *key, self.latent_side)
-                yield {**self.maker(picture, rng), **noise, "skipped": skipped}
+                draws = draw(self.seed, *key, self.latent_side)
+                yield Sample(self.maker(picture, rng), draws, skipped)
                 skipped = []
             waiting = []
 
@@ -255,15 +257,15 @@ def _write_shard(source: OpenImages | Coco, indices: Array, path: Path) -> list[
     skipped: list[str] = []
     with path.open("wb") as file, TarWriter(file, mtime=0) as shard:
         for index in indices:
-            photo = source.photo(int(index))
+            picture = source.file(int(index))
             try:
-                content = photo.file.read_bytes()
+                content = picture.path.read_bytes()
             except OSError as error:
-                skipped.append(f"{photo.file}: {error.strerror}")
+                skipped.append(f"{picture.path}: {error.strerror}")
                 continue
-            suffix = photo.file.suffix[1:].lower()
-            about = {"boxes": photo.boxes.tolist()}
-            shard.write({"__key__": photo.name, suffix: content, "json": about})
+            suffix = picture.path.suffix[1:].lower()
+            about = {"boxes": picture.boxes.tolist()}
+            shard.write({"__key__": picture.name, suffix: content, "json": about})
     return skipped
 
 
@@ -284,8 +286,7 @@ def _picture(members: dict[str, Any]) -> Picture:
         boxes = np.array(json.loads(members["json"])["boxes"], float).reshape(-1, 4)
     except (StopIteration, KeyError, ValueError, TypeError) as error:
         raise UnreadablePictureError(f"{name}: no picture with boxes ({error!r})") from error
-    image = read_pixels(io.BytesIO(content), name)
-    return Picture(image, boxes_in_pixels(boxes[usable(boxes)], image, name))
+    return read_picture(io.BytesIO(content), name, boxes[usable(boxes)])
 
 
 def _is_local(url: str) -> bool:

@@ -15,7 +15,8 @@ from ...constants import LATENT_CHANNELS, LATENT_SCALE
 from ...weights.checkpoint import AUTOENCODER_PREFIX
 from ...weights.key_maps import autoencoder_from_diffusers
 from ..config import ConfigError, TrainConfig
-from ..data.dataset import Sample, Samples
+from ..data.dataset import Samples
+from ..data.sample import Batch
 from .parts import starting_components
 from .stage import Scalars, Stage, fixed_batches, grid
 
@@ -121,16 +122,16 @@ class AutoencoderStage(Stage):
         for norm in self.norms:
             norm.share = min(1.0, max(0.0, (step - first) / (last - first)))
 
-    def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
+    def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
         """L1 at several scales and squared error of the reconstruction, and two penalties.
 
         These are the KL divergence, and how far a hole moves the latents around it, as a share of
         their variance.
         """
-        image = batch["image"]
-        holed = batch["coin"] < self.config.masked_share
+        image = batch.pictures.image
+        holed = batch.draws.uniform < self.config.masked_share
         output, mean, logvar, moved = module(
-            image, batch["posterior_noise"], batch["keep_mask"], holed
+            image, batch.draws.posterior_noise, batch.pictures.keep_mask, holed
         )
         difference = output.float() - image
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
@@ -145,32 +146,32 @@ class AutoencoderStage(Stage):
         }
 
     @torch.no_grad()
-    def validate(self, module: Any, batches: Iterable[Sample]) -> dict[str, float]:
+    def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
         """Of held-out pictures, decoded from the mode: PSNR, and PSNR with holed surroundings."""
         errors: dict[str, list[Tensor]] = {"psnr": [], "holed_psnr": []}
         for batch in batches:
             for name, holed in (("psnr", False), ("holed_psnr", True)):
-                difference = self._reconstruct(batch, holed) - batch["image"]
+                difference = self._reconstruct(batch, holed) - batch.pictures.image
                 errors[name].append(difference.square().mean())
         return {name: float(_psnr(torch.stack(each).mean())) for name, each in errors.items()}
 
     @torch.no_grad()
-    def sheet(self, batch: Sample) -> Tensor:
+    def sheet(self, batch: Batch) -> Tensor:
         """Rows of picture, hole, and reconstructions without it and with it."""
-        image = batch["image"]
+        image = batch.pictures.image
         columns = [
             image,
-            image * batch["keep_mask"],
+            image * batch.pictures.keep_mask,
             self._reconstruct(batch, holed=False),
             self._reconstruct(batch, holed=True),
         ]
         return grid([[column[i] / 2 + 0.5 for column in columns] for i in range(len(image))])
 
-    def _reconstruct(self, batch: Sample, holed: bool) -> Tensor:
-        image = batch["image"]
+    def _reconstruct(self, batch: Batch, holed: bool) -> Tensor:
+        image = batch.pictures.image
         noise = torch.zeros((), device=image.device)
         every = torch.full((len(image),), holed, device=image.device)
-        return self.module(image, noise, batch["keep_mask"], every)[0].clamp(-1.0, 1.0)
+        return self.module(image, noise, batch.pictures.keep_mask, every)[0].clamp(-1.0, 1.0)
 
     @torch.no_grad()
     def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -185,7 +186,9 @@ class AutoencoderStage(Stage):
                 f"checkpoint from update {math.ceil(FADE[1] * self.config.steps)} on."
             )
         means = [
-            encode_moments(self.autoencoder, batch["image"].to(self.device)).chunk(2, dim=1)[0]
+            encode_moments(self.autoencoder, batch.pictures.image.to(self.device)).chunk(2, dim=1)[
+                0
+            ]
             for batch in fixed_batches(dataset, min(NORMALISATION_SAMPLES, len(dataset)), 16)
         ]
         mean = torch.cat(means).mean((0, 2, 3))

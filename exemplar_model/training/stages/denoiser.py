@@ -6,7 +6,6 @@ Source of the objective: `ldm/models/diffusion/ddpm.py` and `configs/v1.yaml` of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +18,8 @@ from ...encoder import ExemplarEncoder
 from ...schedule import alphas_cumprod
 from ...standalone.pipeline import paint
 from ..config import TrainConfig
-from ..data.dataset import Sample, Samples
+from ..data.dataset import Samples
+from ..data.sample import Batch, Encoded
 from .autoencoder import encode_moments
 from .parts import starting_components
 from .stage import Scalars, Stage, grid
@@ -59,23 +59,6 @@ class ConditionedUNet(nn.Module):
         return self.unet(unet_input, timestep, context, return_dict=False)[0]
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A batch after the frozen parts.
-
-    Attributes:
-        moments, masked_moments: [B, 8, h, w], unscaled mean and log-variance of the picture and
-            of the picture with its hole.
-        keep_mask: [B, 1, h, w], soft at the edges.
-        class_token: [B, D].
-    """
-
-    moments: Tensor
-    masked_moments: Tensor
-    keep_mask: Tensor
-    class_token: Tensor
-
-
 class DenoiserStage(Stage):
     """Trains the model of the paper."""
 
@@ -97,48 +80,47 @@ class DenoiserStage(Stage):
         self.alphas = alphas_cumprod().float().to(device)
 
     @torch.no_grad()
-    def encode(self, batch: Sample) -> Encoded:
+    def encode(self, batch: Batch) -> Encoded:
         """Put samples through the frozen parts; those from `encode-samples` already went."""
-        if "moments" in batch:
-            names = ("moments", "masked_moments", "latent_keep_mask", "class_token")
-            return Encoded(*(batch[name].float() for name in names))
-        image, keep_mask = batch["image"], batch["keep_mask"]
+        if isinstance(batch.content, Encoded):
+            return Encoded(*(tensor.float() for tensor in batch.content))
+        image, keep_mask, exemplar, _ = batch.content
         both = torch.cat([image, image * keep_mask]).to(self.autoencoder.dtype)
         moments, masked_moments = encode_moments(self.autoencoder, both).float().chunk(2)
         keep_mask = F.interpolate(
             keep_mask, size=moments.shape[-2:], mode="bilinear", align_corners=False
         )
-        class_token = self.components.encoder.class_token(batch["exemplar"]).float()
+        class_token = self.components.encoder.class_token(exemplar).float()
         return Encoded(moments, masked_moments, keep_mask, class_token)
 
-    def unet_input(self, encoded: Encoded, batch: Sample) -> Tensor:
+    def unet_input(self, encoded: Encoded, batch: Batch) -> Tensor:
         """Noisy latents, masked-image latents and keep mask, [B, 9, h, w]."""
-        clean = sample_posterior(encoded.moments, batch["posterior_noise"])
-        masked = sample_posterior(encoded.masked_moments, batch["masked_posterior_noise"])
-        alpha = self.alphas[batch["timestep"]][:, None, None, None]
-        noisy = alpha.sqrt() * clean + (1.0 - alpha).sqrt() * batch["noise"]
+        clean = sample_posterior(encoded.moments, batch.draws.posterior_noise)
+        masked = sample_posterior(encoded.masked_moments, batch.draws.masked_posterior_noise)
+        alpha = self.alphas[batch.draws.timestep][:, None, None, None]
+        noisy = alpha.sqrt() * clean + (1.0 - alpha).sqrt() * batch.draws.noise
         return torch.cat([noisy, masked, encoded.keep_mask], dim=1)
 
-    def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
+    def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
         """Squared error of ε over the whole latent."""
         encoded = self.encode(batch)
-        dropped = batch["coin"] < self.config.drop
+        dropped = batch.draws.uniform < self.config.drop
         if self.config.drop_per == "batch":
             dropped = dropped[:1].expand_as(dropped)
         predicted = module(
-            self.unet_input(encoded, batch), batch["timestep"], encoded.class_token, dropped
+            self.unet_input(encoded, batch), batch.draws.timestep, encoded.class_token, dropped
         )
-        error = (predicted.float() - batch["noise"]).square()
+        error = (predicted.float() - batch.draws.noise).square()
         weight = 1.0 + (self.config.hole_weight - 1.0) * (1.0 - encoded.keep_mask)
         by_sample = (error * weight).mean((1, 2, 3)) / weight.mean((1, 2, 3))
         if self.config.min_snr is not None:
-            alpha = self.alphas[batch["timestep"]]
+            alpha = self.alphas[batch.draws.timestep]
             snr = alpha / (1.0 - alpha)
             by_sample = by_sample * snr.clamp(max=self.config.min_snr) / snr
         return by_sample.mean(), {"hole": hole_error(error, encoded.keep_mask).detach()}
 
     @torch.no_grad()
-    def validate(self, module: Any, batches: Iterable[Sample]) -> dict[str, float]:
+    def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
         """Error of ε inside the hole, with the true context, another sample's, and the null vector.
 
         The gap between true and shuffled is what the model takes from the exemplar.
@@ -146,9 +128,9 @@ class DenoiserStage(Stage):
         errors: dict[str, list[Tensor]] = {"true": [], "shuffled": [], "null": []}
         first, last = VALIDATED_TIMESTEPS
         for batch in batches:
-            B = len(batch["timestep"])
+            B = len(batch.draws.timestep)
             timestep = torch.linspace(first, last, B, device=self.device).long()
-            batch = {**batch, "timestep": timestep}
+            batch = batch._replace(draws=batch.draws._replace(timestep=timestep))
             encoded = self.encode(batch)
             token, unet_input = encoded.class_token, self.unet_input(encoded, batch)
             none = torch.zeros(B, dtype=torch.bool, device=self.device)
@@ -158,18 +140,19 @@ class DenoiserStage(Stage):
                 ("null", token, ~none),
             ):
                 predicted = module(unet_input, timestep, tokens, dropped).float()
-                error = (predicted - batch["noise"]).square()
+                error = (predicted - batch.draws.noise).square()
                 errors[name].append(hole_error(error, encoded.keep_mask))
         means = {name: float(torch.stack(each).mean()) for name, each in errors.items()}
         return {**means, "gap": means["shuffled"] - means["true"]}
 
     @torch.no_grad()
-    def sheet(self, batch: Sample) -> Tensor:
+    def sheet(self, batch: Batch) -> Tensor:
         """Rows of picture, picture with hole, exemplar, and two results."""
         config = self.config.validation
         rows: list[list[Tensor]] = []
+        pictures = batch.pictures
         for image, keep_mask, exemplar in zip(
-            batch["image"], batch["keep_mask"], batch["exemplar"], strict=True
+            pictures.image, pictures.keep_mask, pictures.exemplar, strict=True
         ):
             picture = (image / 2 + 0.5).cpu()
             results = [

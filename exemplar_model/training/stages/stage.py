@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config import TrainConfig
-from ..data.dataset import Sample, Samples, collate
+from ..data.dataset import Samples
+from ..data.sample import Batch, collate
 
 Scalars = dict[str, Tensor]
 
@@ -34,20 +35,20 @@ class Stage(ABC):
         """Before the update after `step` others."""
 
     @abstractmethod
-    def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
+    def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
         """Loss of a batch, and parts of it worth watching.
 
         Args:
             module: `self.module`, perhaps wrapped for distribution.
-            batch: as `dataset.collate` makes it, on the device.
+            batch: of samples, on the device.
         """
 
     @abstractmethod
-    def validate(self, module: Any, batches: Iterable[Sample]) -> dict[str, float]:
+    def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
         """Losses on held-out batches, always the same ones."""
 
     @abstractmethod
-    def sheet(self, batch: Sample) -> Tensor:
+    def sheet(self, batch: Batch) -> Tensor:
         """A picture of what has been learned: [3, H, W] in [0, 1]."""
 
     @abstractmethod
@@ -55,7 +56,7 @@ class Stage(ABC):
         """Weights under their original names, and metadata that their shapes cannot tell."""
 
 
-def fixed_batches(dataset: Samples, samples: int, size: int) -> Iterable[Sample]:
+def fixed_batches(dataset: Samples, samples: int, size: int) -> Iterable[Batch]:
     """The first samples of epoch 0, in batches."""
     for first in range(0, samples, size):
         yield collate([dataset[0, index] for index in range(first, min(first + size, samples))])

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from ...encoder import TOWER, ExemplarEncoder
 from ...weights.key_maps import encoder_to_original
 from ..config import TrainConfig
-from ..data.dataset import Sample, Samples
+from ..data.dataset import Samples
+from ..data.sample import Batch
 from .stage import Scalars, Stage, grid
 
 DRAWING_SIDE = 32
@@ -63,27 +64,28 @@ class TowerStage(Stage):
         prepare_to_learn(self.encoder)
         self.module = Drawing(self.encoder).to(device)
 
-    def loss(self, module: Any, batch: Sample) -> tuple[Tensor, Scalars]:
+    def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
         """L1 and squared error of the drawing."""
-        difference = module(batch["exemplar"]).float() - _target(batch)
+        difference = module(batch.pictures.exemplar).float() - _target(batch)
         squared = difference.square().mean()
         return difference.abs().mean() + 4.0 * squared, {"squared": squared.detach()}
 
     @torch.no_grad()
-    def validate(self, module: Any, batches: Iterable[Sample]) -> dict[str, float]:
+    def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
         """Squared error of drawings of held-out objects."""
         errors = [
-            (self.module(batch["exemplar"]) - _target(batch)).square().mean() for batch in batches
+            (self.module(batch.pictures.exemplar) - _target(batch)).square().mean()
+            for batch in batches
         ]
         return {"squared": float(torch.stack(errors).mean())}
 
     @torch.no_grad()
-    def sheet(self, batch: Sample) -> Tensor:
+    def sheet(self, batch: Batch) -> Tensor:
         """Rows of exemplar, object and drawing."""
         columns = (
-            F.interpolate(batch["exemplar"], size=96, mode="area"),
-            F.interpolate(batch["object"], size=96, mode="area"),
-            F.interpolate(self.module(batch["exemplar"]), size=96, mode="nearest"),
+            F.interpolate(batch.pictures.exemplar, size=96, mode="area"),
+            F.interpolate(batch.objects, size=96, mode="area"),
+            F.interpolate(self.module(batch.pictures.exemplar), size=96, mode="nearest"),
         )
         return grid([[column[i] for column in columns] for i in range(len(columns[0]))])
 
@@ -109,5 +111,5 @@ def prepare_to_learn(encoder: ExemplarEncoder) -> None:
             nn.init.normal_(parameter)
 
 
-def _target(batch: Sample) -> Tensor:
-    return F.interpolate(batch["object"], size=DRAWING_SIDE, mode="area")
+def _target(batch: Batch) -> Tensor:
+    return F.interpolate(batch.objects, size=DRAWING_SIDE, mode="area")

@@ -155,7 +155,11 @@ def change(before: list[Image.Image], after: list[Image.Image]) -> int:
 def draw(painted: dict[str, list[Image.Image]]) -> Image.Image:
     """The first pairs, scene and exemplar first."""
     rows = [
-        [pair.holed.convert("RGB"), pair.exemplar, *(pictures[n] for pictures in painted.values())]
+        [
+            pair.scene.with_hole.convert("RGB"),
+            pair.exemplar,
+            *(pictures[n] for pictures in painted.values()),
+        ]
         for n, pair in enumerate(pairs()[:SHOWN])
     ]
     return captioned_grid(["scene", "exemplar", *painted], rows)

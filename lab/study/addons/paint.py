@@ -34,7 +34,7 @@ def install(files: dict[str, Path], folder: Path) -> None:
 
 def paint_lora(host: Host, pair: Pair, strength: float | None) -> Image.Image:
     """By the LoRA workflow; None leaves the LoRA out."""
-    prompt = read("lora", host, pair.exemplar, pair.holed)
+    prompt = read("lora", host, pair.exemplar, pair.scene.with_hole)
     change(prompt, "LoraLoaderModelOnly", lora_name=LORA, strength_model=strength or 0.0)
     return painted(host, without_add_ons(prompt) if strength is None else prompt)
 
@@ -43,7 +43,7 @@ def paint_controlnet(
     host: Host, pair: Pair, control: Image.Image, strength: float | None
 ) -> Image.Image:
     """By the ControlNet workflow, the control picture in place of its edges; None leaves it out."""
-    prompt = read("controlnet", host, pair.exemplar, pair.holed)
+    prompt = read("controlnet", host, pair.exemplar, pair.scene.with_hole)
     change(prompt, "ControlNetLoader", control_net_name=CONTROLNET)
     change(
         prompt,

@@ -28,15 +28,6 @@ class Pair:
     scene: Scene
     exemplar: Image.Image
 
-    @property
-    def holed(self) -> Image.Image:
-        """The scene as the host loads picture and mask: RGBA, transparent in the hole."""
-        picture = self.scene.photo.convert("RGBA")
-        alpha = Image.new("L", picture.size, 255)
-        alpha.paste(0, self.scene.hole)
-        picture.putalpha(alpha)
-        return picture
-
     def control(self, shape: str) -> Image.Image:
         """The scene in grey, a light shape on dark in its hole."""
         left, top, right, bottom = self.scene.hole

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from rich.progress import track
 from torch import Tensor
@@ -9,7 +11,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from exemplar_model.training.config import TrainConfig
-from exemplar_model.training.data.dataset import Sample, Samples, collate, draw_noise
+from exemplar_model.training.data.dataset import Samples
+from exemplar_model.training.data.sample import Batch, Draws, Encoded, collate, draw
 from exemplar_model.training.stages.autoencoder import encode_moments
 from exemplar_model.training.stages.denoiser import DenoiserStage
 
@@ -18,8 +21,28 @@ LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in the light of a picture (ITU-R BT.601)."""
 
 
-class AddonSamples(Dataset[Sample]):
-    """Samples by (epoch, index), as `DenoiserStage.loss` takes them, with noise of their own."""
+class AddonSample(NamedTuple):
+    """What an add-on is trained on, with a first dimension in a batch.
+
+    Attributes:
+        encoded: as `DenoiserStage.loss` takes it.
+        draws: random numbers of the loss.
+        gray_moments: [8, h, w], of the picture whose hole is black-and-white.
+        light: [1, h, w] in [0, 1], how light the picture is.
+    """
+
+    encoded: Encoded
+    draws: Draws
+    gray_moments: Tensor
+    light: Tensor
+
+    def batch(self) -> Batch:
+        """What `DenoiserStage.loss` takes."""
+        return Batch(self.encoded, self.draws, [])
+
+
+class AddonSamples(Dataset[AddonSample]):
+    """Samples by (epoch, index), with draws of their own."""
 
     def __init__(self, tensors: dict[str, Tensor], config: TrainConfig) -> None:
         self.tensors = tensors
@@ -29,12 +52,13 @@ class AddonSamples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.tensors["moments"])
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The sample of an index, with noise of (epoch, index)."""
+    def __getitem__(self, key: tuple[int, int]) -> AddonSample:
+        """The sample of an index, with the draws of (epoch, index)."""
         epoch, index = key
-        noise = draw_noise(self.seed, epoch, index, self.latent_side)
-        sample = {name: tensor[index] for name, tensor in self.tensors.items()}
-        return {**sample, **noise, "skipped": []}
+        encoded = Encoded(*(self.tensors[name][index] for name in Encoded._fields))
+        draws = draw(self.seed, epoch, index, self.latent_side)
+        gray, light = self.tensors["gray_moments"][index], self.tensors["light"][index]
+        return AddonSample(encoded, draws, gray, light)
 
 
 @torch.no_grad()
@@ -42,27 +66,22 @@ def encode_samples(stage: DenoiserStage, dataset: Samples, count: int) -> dict[s
     """Put samples through the frozen parts.
 
     Returns:
-        `moments`, `masked_moments`, `latent_keep_mask`, `class_token` as
-        `exemplar_model.training.data.encoded` has them; `grey_moments` [N, 8, h, w] of the picture
-        whose hole is black-and-white; `light` [N, 1, h, w] in [0, 1], how light the picture is.
-        All in fp16.
+        The fields of `Encoded`, `gray_moments` and `light` as in `AddonSample`, each [N, …] in
+        fp16.
     """
     parts: dict[str, list[Tensor]] = {}
     for first in track(range(0, count, BATCH), "Encoding samples"):
         batch = collate([dataset[0, index] for index in range(first, min(first + BATCH, count))])
         encoded = stage.encode(batch)
-        image = batch["image"]
+        image, keep_mask, *_ = batch.pictures
         light = luminance(image)
-        grey = torch.lerp(light.expand_as(image), image, batch["keep_mask"])
-        side = encoded.moments.shape[-1]
-        for name, tensor in (
-            ("moments", encoded.moments),
-            ("masked_moments", encoded.masked_moments),
-            ("latent_keep_mask", encoded.keep_mask),
-            ("class_token", encoded.class_token),
-            ("grey_moments", encode_moments(stage.autoencoder, grey)),
-            ("light", F.adaptive_avg_pool2d(light / 2 + 0.5, side)),
-        ):
+        gray = torch.lerp(light.expand_as(image), image, keep_mask)
+        tensors = {
+            **encoded._asdict(),
+            "gray_moments": encode_moments(stage.autoencoder, gray),
+            "light": F.adaptive_avg_pool2d(light / 2 + 0.5, encoded.moments.shape[-1]),
+        }
+        for name, tensor in tensors.items():
             parts.setdefault(name, []).append(tensor.half())
     return {name: torch.cat(tensors) for name, tensors in parts.items()}
 

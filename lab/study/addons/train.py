@@ -17,15 +17,14 @@ from torch.utils.data import DataLoader
 from exemplar_model.files import written_whole
 from exemplar_model.training.config import CutoutData, Parts, TrainConfig, load_config
 from exemplar_model.training.data.batches import BatchPlan, StepBatches
-from exemplar_model.training.data.dataset import Sample, collate
-from exemplar_model.training.data.sources import open_dataset
+from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.engine import learning_rate
 from exemplar_model.training.stages.denoiser import ConditionedUNet, DenoiserStage
 from exemplar_model.weights.reading import read_safetensors
 
 from .controlnet import controlnet_tensors, new_controlnet, steered
 from .lora import add_lora, lora_tensors
-from .samples import AddonSamples, encode_samples
+from .samples import AddonSample, AddonSamples, encode_samples
 
 SAMPLES = 3000
 RANK = 8
@@ -95,8 +94,9 @@ def train_lora(config: TrainConfig, samples: dict[str, Tensor]) -> dict[str, Ten
     stage = frozen_stage(config)
     added = add_lora(stage.components.unet, RANK)
 
-    def loss(batch: Sample) -> Tensor:
-        return stage.loss(stage.module, {**batch, "moments": batch["grey_moments"]})[0]
+    def loss(sample: AddonSample) -> Tensor:
+        gray = sample.encoded._replace(moments=sample.gray_moments)
+        return stage.loss(stage.module, sample._replace(encoded=gray).batch())[0]
 
     parameters = [parameter for each in added.values() for parameter in each.parameters()]
     run(config, AddonSamples(samples, config), parameters, loss, "LoRA")
@@ -108,9 +108,9 @@ def train_controlnet(config: TrainConfig, samples: dict[str, Tensor]) -> dict[st
     stage = frozen_stage(config)
     controlnet = new_controlnet(stage.components.unet).train()
 
-    def loss(batch: Sample) -> Tensor:
-        unet: Any = steered(stage.components.unet, controlnet, batch["light"].float())
-        return stage.loss(ConditionedUNet(unet, stage.components.encoder), batch)[0]
+    def loss(sample: AddonSample) -> Tensor:
+        unet: Any = steered(stage.components.unet, controlnet, sample.light.float())
+        return stage.loss(ConditionedUNet(unet, stage.components.encoder), sample.batch())[0]
 
     run(config, AddonSamples(samples, config), controlnet.parameters(), loss, "ControlNet")
     return controlnet_tensors(controlnet)
@@ -128,7 +128,7 @@ def run(
     config: TrainConfig,
     samples: AddonSamples,
     parameters: Iterable[nn.Parameter],
-    loss: Callable[[Sample], Tensor],
+    loss: Callable[[AddonSample], Tensor],
     title: str,
 ) -> None:
     """Update parameters, `config.steps` times."""
@@ -139,7 +139,7 @@ def run(
         len(samples), plan, seed=config.seed, process=0, start=0, stop=config.steps
     )
     read: Any = samples  # by (epoch, index), which torch's type does not foresee
-    loader = DataLoader(read, batch_sampler=batches, collate_fn=collate)
+    loader = DataLoader(read, batch_sampler=batches)
     for step, batch in enumerate(track(loader, f"Training the {title}")):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step)

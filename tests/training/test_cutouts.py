@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from exemplar_model.training.config import ConfigError, CutoutData, GeneratedData
-from exemplar_model.training.data.holes import usable
-from exemplar_model.training.data.pictures import UnreadablePictureError
-from exemplar_model.training.data.synthetic import Cutouts, Shapes
+from exemplar_model.training.data.boxes import usable
+from exemplar_model.training.data.cutouts import Cutouts
+from exemplar_model.training.data.shapes import Shapes
+from exemplar_model.training.data.source import UnreadablePictureError
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def test_cutouts_are_pasted_where_their_outline_says(cutouts):
 
 
 def test_invisible_colours_do_not_reach_the_edge(cutouts, monkeypatch):
-    monkeypatch.setattr("exemplar_model.training.data.synthetic.HUE_SHIFT", 0.0)
-    monkeypatch.setattr("exemplar_model.training.data.synthetic.PROCEDURAL", 0.0)
+    monkeypatch.setattr("exemplar_model.training.data.cutouts.HUE_SHIFT", 0.0)
+    monkeypatch.setattr("exemplar_model.training.data.cutouts.COLOR_FIELD", 0.0)
     source = Cutouts(cutouts)
     for index in range(10):
         picture = source.read(index, np.random.default_rng(index))
@@ -72,8 +73,8 @@ def test_a_corrupt_background_is_skipped(cutouts):
 
 def test_an_epoch_shows_all_objects_alike(cutouts, monkeypatch):
     """A second file, blue; the first object of sample `index` is file number `index`."""
-    monkeypatch.setattr("exemplar_model.training.data.synthetic.HUE_SHIFT", 0.0)
-    monkeypatch.setattr("exemplar_model.training.data.synthetic.SECOND_OBJECT", 0.0)
+    monkeypatch.setattr("exemplar_model.training.data.cutouts.HUE_SHIFT", 0.0)
+    monkeypatch.setattr("exemplar_model.training.data.cutouts.SECOND_OBJECT", 0.0)
     Image.new("RGBA", (40, 40), (0, 0, 255, 255)).save(cutouts.objects / "square.png")
     source = Cutouts(cutouts)
     for index in range(8):
@@ -108,7 +109,7 @@ def test_shapes_fill_their_box_with_one_colour():
 def test_an_empty_folder_is_named(cutouts, folder):
     for file in getattr(cutouts, folder).iterdir():
         file.unlink()
-    with pytest.raises(ConfigError, match=rf"data\.{folder}: .* holds no pictures"):
+    with pytest.raises(ConfigError, match=rf"data\.{folder}: .* holds no .jpeg"):
         Cutouts(cutouts)
 
 

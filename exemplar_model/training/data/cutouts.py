@@ -1,4 +1,4 @@
-"""Composed training pictures: cut-out objects over photos, and drawn shapes that need no files."""
+"""Training pictures composed of cut-out objects and photos, anew for every sample."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from ..config import ConfigError, CutoutData, GeneratedData
-from .holes import Box, usable
-from .photos import BROKEN, read_pixels
-from .pictures import Picture, Pixels, UnreadablePictureError
+from ..config import ConfigError, CutoutData
+from .boxes import Box, usable
+from .reading import BROKEN, read_pixels
+from .shapes import color_field
+from .source import Picture, Pixels, UnreadablePictureError
 
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
-PROCEDURAL = 0.3
-"""Share of backgrounds that are soft colour fields in place of a photo."""
+COLOR_FIELD = 0.3
+"""Share of backgrounds that are soft color fields in place of a photo."""
 SECOND_OBJECT = 0.3
 """Share of pictures with two objects."""
 OBJECT_SIDE = (0.4, 0.85)
 """Longer side of an object, as a share of the picture's shorter side."""
 HUE_SHIFT = 0.3
-"""Share of objects whose hue is turned at random."""
+"""Share of objects that get another hue."""
 
 
 class Cutouts:
-    """Objects with alpha over photos, composed anew for every sample."""
+    """One or two objects with alpha, pasted over a photo or a color field."""
 
     def __init__(self, config: CutoutData) -> None:
         self.config = config
@@ -42,7 +43,13 @@ class Cutouts:
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
     def read(self, index: int, rng: np.random.Generator) -> Picture:
-        """Compose a picture; `index` chooses the first object, so that an epoch sees all alike."""
+        """Compose a picture.
+
+        `index` chooses the first object, so that an epoch shows all objects equally often.
+
+        Raises:
+            UnreadablePictureError: a file cannot be decoded, or no object has a usable size.
+        """
         long, short = self.config.canvas
         size = (long, short) if rng.random() < 0.5 else (short, long)
         canvas = self._background(size, rng)
@@ -61,8 +68,8 @@ class Cutouts:
         return Picture(np.asarray(canvas), list(boxes), list(objects))
 
     def _background(self, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-        if rng.random() < PROCEDURAL:
-            return _colour_field(size, rng)
+        if rng.random() < COLOR_FIELD:
+            return color_field(size, rng)
         photo = _photo(self.backgrounds[int(rng.integers(len(self.backgrounds)))])
         W, H = size
         most = min(photo.width / W, photo.height / H)
@@ -80,24 +87,16 @@ class Cutouts:
 def _files(folder: Path, what: str) -> list[Path]:
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
     if not files:
-        raise ConfigError(f"data.{what}: {folder} holds no pictures; see the key in the config.")
+        raise ConfigError(
+            f"data.{what}: {folder} holds no "
+            f"{', '.join(sorted(SUFFIXES))} files; name another folder."
+        )
     return files
 
 
 @cache
 def _photo(file: Path) -> Image.Image:
     return Image.fromarray(read_pixels(file, file.name))
-
-
-def _colour_field(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Random colours on a coarse grid, blown up, with some grain."""
-    W, H = size
-    cells = int(rng.integers(1, 7))
-    coarse = rng.normal(rng.uniform(60, 200, 3), rng.uniform(0, 50), (cells, cells, 3))
-    field = Image.fromarray(coarse.clip(0, 255).astype(np.uint8))
-    field = field.resize(size, Image.Resampling.BICUBIC)
-    grain = rng.normal(0, rng.uniform(0, 8), (H, W, 1))
-    return Image.fromarray((np.asarray(field) + grain).clip(0, 255).astype(np.uint8))
 
 
 def _object_layer(file: Path, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
@@ -110,7 +109,7 @@ def _object_layer(file: Path, size: tuple[int, int], rng: np.random.Generator) -
         picture = _turn_hue(picture, int(rng.integers(256)))
     if rng.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    # premultiplied, so that transparent pixels lend no colour to the edge
+    # premultiplied, so that the color of transparent pixels does not reach the edge
     picture = picture.convert("RGBa")
     side = rng.uniform(*OBJECT_SIDE) * min(size)
     scale = side / max(picture.size)
@@ -143,42 +142,3 @@ def _box(alpha: Pixels) -> Box | None:
     H, W = alpha.shape
     relative = np.array([bounds]) / np.array([W, H, W, H])
     return Box(*bounds) if usable(relative)[0] else None
-
-
-class Shapes:
-    """Drawn ellipses, rectangles and triangles on soft colour fields."""
-
-    SIZE = (160, 128)
-
-    def __init__(self, config: GeneratedData) -> None:
-        self.config = config
-
-    def __len__(self) -> int:
-        return self.config.samples
-
-    def fingerprint(self) -> str:
-        """Always the same drawings."""
-        return f"shapes-{self.config.samples}"
-
-    def read(self, index: int, rng: np.random.Generator) -> Picture:
-        """Draw one shape; kind and colour follow from `index`, the rest is drawn from `rng`."""
-        W, H = self.SIZE
-        background = _colour_field(self.SIZE, rng)
-        width, height = rng.integers(32, 72, 2)
-        left, top = int(rng.integers(W - width)), int(rng.integers(H - height))
-        box = Box(left, top, left + int(width), top + int(height))
-        colour = np.random.default_rng(index).integers(0, 256, 3)
-        alpha = Image.new("L", self.SIZE)
-        draw, corners = ImageDraw.Draw(alpha), (box.left, box.top, box.right - 1, box.bottom - 1)
-        if index % 3 == 0:
-            draw.ellipse(corners, fill=255)
-        elif index % 3 == 1:
-            draw.rectangle(corners, fill=255)
-        else:
-            peak = ((box.left + box.right) // 2, box.top)
-            draw.polygon(
-                [peak, (box.right - 1, box.bottom - 1), (box.left, box.bottom - 1)], fill=255
-            )
-        red, green, blue = (int(c) for c in colour)
-        background.paste((red, green, blue), mask=alpha)
-        return Picture(np.asarray(background), [box], [np.asarray(alpha)])

@@ -1,4 +1,4 @@
-"""From configuration to dataset."""
+"""Opens the data that a configuration names."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from ..config import (
     TrainConfig,
 )
 from .coco import Coco
-from .dataset import ExemplarDataset, KeptDataset, SampleMaker, Samples
+from .cutouts import Cutouts
+from .dataset import ExemplarDataset, KeptDataset, Samples
 from .encoded import EncodedDataset
 from .openimages import OpenImages
-from .pictures import Source
+from .sample_maker import SampleMaker
+from .shapes import Shapes
 from .shards import ShardStream
-from .synthetic import Cutouts, Shapes
+from .source import Source
 
 
 def open_training_data(config: TrainConfig) -> Samples | ShardStream:
-    """What a run trains on: a dataset, or a stream where nothing reads it by number.
+    """Open what a run trains on: a dataset, or a stream of shards where the run allows one.
 
     Raises:
         ConfigError: the data cannot be used, or not for this stage.
+        ModuleNotFoundError: it needs a package that is not installed.
     """
-    numbered = config.keep_samples or config.stage == "autoencoder"
-    if isinstance(config.data, ShardData) and not numbered:
+    by_index = config.keep_samples or config.stage == "autoencoder"
+    if isinstance(config.data, ShardData) and not by_index:
         return ShardStream(config.data, _maker(config), config.seed, _latent_side(config))
     return open_dataset(config, config.data)
 
 
 def open_dataset(config: TrainConfig, data: Data) -> Samples:
-    """The dataset of a section, with samples as the run wants them.
+    """Open a section such as `data` or `validation.data` as a dataset of the run's samples.
 
     Raises:
-        ConfigError: the section cannot be used, or is a stream.
+        ConfigError: the section cannot be used, or can only be streamed.
     """
     if isinstance(data, EncodedData):
         return EncodedDataset(config, data)
@@ -48,10 +51,10 @@ def open_dataset(config: TrainConfig, data: Data) -> Samples:
 
 
 def open_source(data: Data) -> Source:
-    """The source of a section.
+    """Open a section as a source of pictures.
 
     Raises:
-        ConfigError: its files cannot be used, or it has no pictures by number.
+        ConfigError: its files cannot be used, or it gives no pictures by index.
     """
     if isinstance(data, OpenImagesData):
         return OpenImages(data)
@@ -62,8 +65,9 @@ def open_source(data: Data) -> Source:
     if isinstance(data, GeneratedData):
         return Shapes(data)
     raise ConfigError(
-        f"Data of kind {data.kind} cannot be read by number, as validation, encode-samples, "
-        "keep_samples and the autoencoder stage do; give them pictures in files."
+        f"Data of kind {data.kind} cannot be read in any order, which validation, encode-samples, "
+        "keep_samples and the autoencoder stage need; name the picture files themselves, with "
+        "data of kind openimages or coco."
     )
 
 

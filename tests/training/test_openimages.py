@@ -1,4 +1,4 @@
-"""OpenImages and COCO: which boxes and pictures count, and what becomes of bad files."""
+"""OpenImages: which boxes and pictures count, and what happens with bad files."""
 
 import json
 import os
@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from exemplar_model.training.config import Augmentation, CocoData, ConfigError, OpenImagesData
-from exemplar_model.training.data.coco import Coco
-from exemplar_model.training.data.dataset import ExemplarDataset, SampleMaker
-from exemplar_model.training.data.holes import Box
+from exemplar_model.training.config import Augmentation, ConfigError, OpenImagesData
+from exemplar_model.training.data.boxes import Box
+from exemplar_model.training.data.dataset import ExemplarDataset
+from exemplar_model.training.data.open import open_dataset, open_training_data
 from exemplar_model.training.data.openimages import BAD_IDS, OpenImages
-from exemplar_model.training.data.pictures import UnreadablePictureError
-from exemplar_model.training.data.sources import open_dataset, open_training_data
+from exemplar_model.training.data.sample_maker import SampleMaker
+from exemplar_model.training.data.source import UnreadablePictureError
 from exemplar_model.training.throughput import Demand, measure, paper_table, picture_bytes
 from tests.support.photos import write_csv, write_jpeg, write_open_images
 from tests.support.training import small_config
@@ -73,9 +73,11 @@ def test_no_picture_of_the_csv_in_the_folder_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("ImageID,XMin,XMax,YMin\n", "no column YMax"),
+        ("ImageID,XMin,XMax,YMin\n", "lacks one of the columns.*YMax"),
         ("ImageID,XMin,XMax,YMin,YMax\na,0.1,0.5,0.1,wide\n", "broken row"),
         ("ImageID,XMin,XMax,YMin,YMax\na,0.1\n", "broken row"),
+        ("ImageID,XMin,XMax,YMin,YMax\na,0.1,,0.1,0.5\n", "broken row"),
+        ("", "broken row"),
     ],
 )
 def test_broken_csv_is_an_error(tmp_path, text, message):
@@ -111,14 +113,14 @@ def test_unreadable_pictures_are_skipped_and_reported(tmp_path):
                 source.read(index, RNG)
     good = source.ids.tolist().index(b"good")
     sample = dataset(source)[0, (good + 1) % 5]
-    assert [reason.split(":")[0] for reason in sample["skipped"]] == [
+    assert [reason.split(":")[0] for reason in sample.skipped] == [
         "text.jpg",
         "tiny.jpg",
         "bomb.jpg",
         "cut.jpg",
     ]
-    assert sample["image"].shape == (3, 16, 16)
-    assert dataset(source)[0, good]["skipped"] == []
+    assert sample.pictures.image.shape == (3, 16, 16)
+    assert dataset(source)[0, good].skipped == []
 
 
 def test_a_folder_of_nothing_but_bad_pictures_ends_the_run(tmp_path):
@@ -172,99 +174,13 @@ def test_index_overwrites_no_other_file(tmp_path):
     assert precious.read_text() == "precious"
 
 
-def coco(folder, annotations, sizes=((40, 30),)):
-    images = []
-    for number, size in enumerate(sizes):
-        write_jpeg(folder / "images" / f"{number}.jpg", number=number)
-        images.append(
-            {"id": number, "file_name": f"{number}.jpg", "width": size[0], "height": size[1]}
-        )
-    about = {"images": images, "annotations": annotations}
-    (folder / "instances.json").write_text(json.dumps(about))
-    return Coco(
-        CocoData(kind="coco", annotations=folder / "instances.json", images=folder / "images")
-    )
-
-
-SQUARE = [[4, 3, 20, 3, 20, 15, 4, 15]]
-PARTS = [[22, 2, 28, 2, 28, 8, 22, 8], [32, 12, 38, 12, 38, 18, 32, 18]]
-RLE = {"counts": [0, 1200], "size": [30, 40]}
-
-
-def annotation(bbox, segmentation=None, image=0, crowd=0):
-    return {"image_id": image, "bbox": bbox, "segmentation": segmentation, "iscrowd": crowd}
-
-
-def test_coco_boxes_without_crowds(tmp_path):
-    source = coco(
-        tmp_path,
-        [
-            annotation([4, 3, 16, 12], SQUARE),
-            annotation([0, 0, 20, 20], RLE, crowd=1),
-            annotation([0, 0, 2, 2], SQUARE),
-            annotation([20.5, 10.5, 19.51, 19.51], SQUARE),  # a hair beyond the border
-        ],
-        sizes=((40, 30), (40, 30)),
-    )
-    assert len(source) == 1
-    picture = source.read(0, RNG)
-    assert picture.boxes == [Box(4, 3, 20, 15), Box(20, 10, 40, 30)]
-
-
-def test_coco_polygons_become_objects(tmp_path):
-    source = coco(
-        tmp_path, [annotation([4, 3, 16, 12], SQUARE), annotation([22, 2, 17, 17], PARTS)]
-    )
-    square, parts = source.read(0, RNG).objects
-    assert square.dtype == np.uint8 and square.shape == (30, 40)
-    assert square[9, 12] == 255 and square[9, 30] == 0
-    assert parts[5, 25] == 255 and parts[15, 35] == 255
-    assert parts[5, 35] == 0 and parts[15, 25] == 0
-    assert dataset(source)[0, 0]["object"].shape == (3, 16, 16)
-
-
-@pytest.mark.parametrize("unknown", [RLE, [], [[1, 2, 3, 4]], None])
-def test_coco_objects_need_a_polygon_for_every_box(tmp_path, unknown):
-    source = coco(
-        tmp_path, [annotation([4, 3, 16, 12], SQUARE), annotation([22, 2, 17, 17], unknown)]
-    )
-    picture = source.read(0, RNG)
-    assert len(picture.boxes) == 2 and picture.objects is None
-
-
-def test_coco_picture_of_another_size_is_unreadable(tmp_path):
-    source = coco(tmp_path, [annotation([4, 3, 40, 30], SQUARE)], sizes=((80, 60),))
-    with pytest.raises(UnreadablePictureError, match=r"0\.jpg: 40×30, annotated as 80×60"):
-        source.read(0, RNG)
-
-
-@pytest.mark.parametrize(
-    "annotations, message",
-    [
-        ([{"image_id": 0, "iscrowd": 0}], "lacks the key 'bbox'"),
-        ([{"bbox": [0, 0, 20, 20]}], "lacks the key 'image_id'"),
-        ([annotation([0, 0, 20])], "no COCO-style JSON"),
-        ([annotation([0, 0, 1, 1])], "holds no usable box"),
-    ],
-)
-def test_coco_errors(tmp_path, annotations, message):
-    with pytest.raises(ConfigError, match=message):
-        coco(tmp_path, annotations)
-
-
-def test_coco_fingerprint_follows_the_boxes(tmp_path):
-    one = coco(tmp_path, [annotation([4, 3, 16, 12])]).fingerprint()
-    assert coco(tmp_path, [annotation([4, 3, 16, 12])]).fingerprint() == one
-    assert coco(tmp_path, [annotation([4, 3, 16, 13])]).fingerprint() != one
-
-
 def test_configuration_opens_open_images(tmp_path):
     data = write_open_images(tmp_path, 3)
     config = small_config(tmp_path, f"data={json.dumps(data)}")
     opened = open_dataset(config, config.data)
     assert len(opened) == 3
     same = open_training_data(config)[0, 2]
-    assert torch.equal(opened[0, 2]["image"], same["image"])
+    assert torch.equal(opened[0, 2].pictures.image, same.pictures.image)
 
 
 def test_throughput_is_measured_and_worked_out(tmp_path):
