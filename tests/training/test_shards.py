@@ -101,7 +101,7 @@ def test_an_interrupted_writing_goes_on(source, shards, tmp_path):
     kept = tmp_path / "000001.tar"
     kept.write_bytes(b"finished before")
     (tmp_path / "000002.tar").unlink()
-    (tmp_path / "000002.unfinished").write_bytes(b"half a shard")
+    (tmp_path / "000002.tar.unfinished").write_bytes(b"half a shard")
     write_shards(source, tmp_path, per_shard=PER_SHARD, seed=3)
     assert kept.read_bytes() == b"finished before"
     assert (tmp_path / "000002.tar").read_bytes() == (shards / "000002.tar").read_bytes()
