@@ -139,21 +139,6 @@ def write_shards(
 
 
 @app.command()
-def throughput(
-    config: Config,
-    overrides: Overrides = None,
-    seconds: Annotated[float, typer.Option(min=1, help="how long to measure")] = 20.0,
-) -> None:
-    """Measure the data pipeline alone, and work out what the paper's run would need of it."""
-    from ..training.config import load_config
-    from ..training.throughput import measure, paper_table, picture_bytes
-
-    loaded = load_config(config, overrides or ())
-    rate = measure(loaded, seconds)
-    Console().print(paper_table(rate, picture_bytes(loaded.data)))
-
-
-@app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help=".ckpt, .safetensors or diffusers folder")],
     target: Annotated[Path, typer.Argument(help="*.safetensors file, or a folder to make")],
