@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: Path) -> Generator[Path]:
-    """Yield a temporary path to write to; it is renamed to `path` at the end, or deleted on an error.
+    """Yield a temporary path to write to; it is renamed to `path` at the end, deleted on an error.
 
     The temporary name is `path` with `.unfinished` behind it. What a killed process left there is
     overwritten; only one process at a time may write a file.
