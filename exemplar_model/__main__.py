@@ -38,7 +38,6 @@ def command_line() -> Typer:
         training.encode_samples,
         training.contact_sheet,
         training.write_shards,
-        training.throughput,
         files.convert,
         files.inspect,
     )

@@ -10,11 +10,12 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: Path) -> Generator[Path]:
-    """Write to the path given, which gets the name `path` at the end; after an error it is deleted.
+    """Yield a temporary path to write to; it is renamed to `path` at the end, deleted on an error.
 
-    What a killed process left under the unfinished name is written over; one process at a time.
+    The temporary name is `path` with `.unfinished` behind it. What a killed process left there is
+    overwritten; only one process at a time may write a file.
     """
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         yield unfinished
         flush_to_disk(unfinished)

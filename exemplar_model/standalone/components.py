@@ -133,7 +133,8 @@ class Components:
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Components:
         """Move all weights to a device, and cast them if a dtype is given; returns itself."""
-        modules: Any = (self.unet, self.autoencoder, self.encoder)  # diffusers hides the type of `to`
+        # untyped, as diffusers hides the type of `to`
+        modules: Any = (self.unet, self.autoencoder, self.encoder)
         for module in modules:
             module.to(device=device, dtype=dtype)
         return self

@@ -1,4 +1,9 @@
-"""Checkpoints of a run: written whole or not at all, the last few kept."""
+"""Checkpoints of a run: written whole or not at all, the last few kept.
+
+Accelerate writes the state. Its own naming and limit of checkpoints are not used: it writes under
+the final name and deletes the oldest first, so that a run killed meanwhile resumes from half a
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,9 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -21,12 +28,24 @@ class Progress:
 
     Attributes:
         step: updates done.
-        sums, count: scalars since they were last logged, so that a resumed curve has no seam.
+        sums, count: of this process, scalars since they were last logged, each the mean over the
+            forward passes of an update, and the number of these updates. They are saved too, so
+            that a resumed run logs what an uninterrupted one does.
+        data: fingerprint of the training data.
     """
 
     step: int = 0
     sums: dict[str, Tensor | float] = field(default_factory=dict[str, Tensor | float])
     count: int = 0
+    data: str = ""
+
+    def shared_sums(self, accelerator: Any) -> dict[str, float]:
+        """The sums, averaged over all processes; called by every process."""
+        if not self.sums:
+            return {}
+        names = sorted(self.sums)
+        sums = torch.stack([torch.as_tensor(self.sums[name]) for name in names])
+        return dict(zip(names, accelerator.reduce(sums, reduction="mean").tolist(), strict=True))
 
 
 class Checkpoints:
@@ -37,11 +56,11 @@ class Checkpoints:
         self.keep = keep
 
     def complete(self) -> list[Path]:
-        """Finished checkpoints, the newest last."""
+        """Paths of the finished checkpoints, the newest last."""
         return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
 
     def save(self, accelerator: Accelerator, progress: Progress) -> None:
-        """Write everything under another name, then rename; called by every process."""
+        """Write the whole state under a temporary name, then rename; called by every process."""
         target = self.folder / f"step-{progress.step:08d}"
         if target.is_dir():
             return
@@ -52,11 +71,10 @@ class Checkpoints:
             unfinished.mkdir(parents=True)
         accelerator.wait_for_everyone()
         accelerator.save_state(str(unfinished))
+        sums = progress.shared_sums(accelerator)
         accelerator.wait_for_everyone()  # a load right after would race (files of other processes)
         if accelerator.is_main_process:
-            sums = {name: float(value) for name, value in progress.sums.items()}
-            state = {"step": progress.step, "sums": sums, "count": progress.count}
-            (unfinished / STATE).write_text(json.dumps(state))
+            (unfinished / STATE).write_text(json.dumps({**vars(progress), "sums": sums}))
             for file in unfinished.rglob("*"):
                 if file.is_file():
                     flush_to_disk(file)
@@ -72,6 +90,10 @@ class Checkpoints:
 
 
 def load(accelerator: Accelerator, checkpoint: Path) -> Progress:
-    """Load one checkpoint into all that the accelerator prepared."""
+    """Load one checkpoint into all that the accelerator prepared; called by every process."""
     accelerator.load_state(str(checkpoint))
+    # A checkpoint is taken between two updates. Accelerate goes on counting the forward passes of
+    # the saved run, which may have had others in an update, and a process that it lacked counts
+    # from 0. Random states need no such care: every number drawn follows from its sample.
+    accelerator.step = 0
     return Progress(**json.loads((checkpoint / STATE).read_text()))

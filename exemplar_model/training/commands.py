@@ -103,19 +103,3 @@ def write_shards(
     for reason in skipped:
         typer.echo(f"Left out: {reason}", err=True)
     typer.echo(f"Shards: {folder}")
-
-
-def throughput(
-    config: Config,
-    overrides: Overrides = None,
-    seconds: Annotated[float, typer.Option(min=1, help="how long to measure")] = 20.0,
-) -> None:
-    """Measure the data pipeline alone, and work out what the paper's run would need of it."""
-    from rich.console import Console
-
-    from .config import load_config
-    from .throughput import measure, paper_table, picture_bytes
-
-    loaded = load_config(config, overrides or ())
-    rate = measure(loaded, seconds)
-    Console().print(paper_table(rate, picture_bytes(loaded.data)))

@@ -1,4 +1,4 @@
-"""What a training run is told: a YAML file, checked key by key, with `key=value` overrides."""
+"""Configuration of a training run: a YAML file, checked key by key, with `key=value` overrides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from ..errors import UserError
 from ..standalone.components import ModelConfig
@@ -21,7 +30,7 @@ class ConfigError(UserError, ValueError):
 
 
 class Section(BaseModel):
-    """A part of the configuration; unknown keys are errors."""
+    """A group of keys; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -35,7 +44,7 @@ class OpenImagesData(Section):
     images: Path
     """Folder that holds `<ImageID>.jpg`, at any depth; scanned once."""
     index: Path | None = None
-    """Where the parsed CSV is kept (.safetensors); without it, it is parsed at every start."""
+    """File for the parsed CSV (.safetensors); if left out, the CSV is parsed at every start."""
 
 
 class CocoData(Section):
@@ -43,7 +52,7 @@ class CocoData(Section):
 
     kind: Literal["coco"]
     annotations: Path
-    """JSON with `images` and `annotations`; crowds are left out."""
+    """JSON with `images` and `annotations`; boxes of crowds (`iscrowd`) are left out."""
     images: Path
     """Folder that the `file_name`s of the JSON are relative to."""
     only: Path | None = None
@@ -61,7 +70,7 @@ class ShardData(Section):
 
 
 class CutoutData(Section):
-    """Cut-out objects with alpha, pasted over photos; composed anew for every sample."""
+    """Cut-out objects with alpha, pasted over photos, at random for every sample."""
 
     kind: Literal["cutouts"]
     objects: Path
@@ -75,7 +84,7 @@ class CutoutData(Section):
 
 
 class GeneratedData(Section):
-    """Drawn shapes on gradients: needs no files."""
+    """Drawn shapes on colour gradients; needs no files."""
 
     kind: Literal["generated"]
     samples: int = Field(default=512, ge=1)
@@ -83,7 +92,7 @@ class GeneratedData(Section):
 
 
 class EncodedData(Section):
-    """Samples that `encode-samples` has already put through the frozen parts."""
+    """Samples that `encode-samples` has already put through autoencoder and vision tower."""
 
     kind: Literal["encoded"]
     folder: Path
@@ -97,16 +106,16 @@ Data = Annotated[
 
 
 class Augmentation(Section):
-    """How a picture and a box become a sample; the defaults are the published values."""
+    """How a picture and one of its boxes become a sample; the defaults are the published values."""
 
     arbitrary_shape: float = Field(default=0.5, ge=0, le=1)
-    """Share of masks of arbitrary shape; the rest are extended boxes."""
+    """Share of holes of arbitrary shape; the others are boxes, extended at random."""
     extension: float = Field(default=0.4, ge=0, le=1)
     """Largest outward shift of each side of the box, as a share of the way to the border."""
     zoom: float = Field(default=0.6, ge=0, le=1)
     """Largest inward shift of the square crop's sides, as a share of the room around the hole."""
     exemplar_padding: int = Field(default=10, ge=0)
-    """Pixels of the original picture kept around the box in the exemplar."""
+    """Margin of the exemplar around its box, in pixels of the original picture."""
     jitter: int = Field(default=5, ge=0)
     """Largest shift of each point of an arbitrary shape, in pixels of the original picture."""
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -118,11 +127,11 @@ class Augmentation(Section):
     blur: float = Field(default=0.3, ge=0, le=1)
     """Probability of a box blur of 3, 5 or 7 px on the 224² exemplar."""
     affine: float = Field(default=0.3, ge=0, le=1)
-    """Probability of an affine jitter."""
+    """Probability that the exemplar is distorted by a random affine map."""
     affine_shift: float = Field(default=50 / 224, ge=0)
-    """Largest shift of its three control points, as a share of the exemplar's side."""
+    """Largest shift of the three points that define that map, as a share of the exemplar's side."""
     antialias: bool = True
-    """Resize with antialias; the reference (torchvision 0.12 on tensors) did not."""
+    """Resize with antialiasing; the reference (torchvision 0.12 on tensors) did not."""
 
 
 def _bare_no(value: Any) -> Any:
@@ -133,56 +142,56 @@ def _bare_no(value: Any) -> Any:
 Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_bare_no)]
 
 
-class Parts(Section):
-    """Where weights come from before the first step; what is left out starts random."""
+class InitialWeights(Section):
+    """Files of the weights before the first update; what no file gives starts random."""
 
     stable_diffusion: Path | None = None
-    """Stable Diffusion 1 checkpoint for UNet and autoencoder; five zero channels are added."""
+    """Stable Diffusion 1 checkpoint: UNet, whose input gets five zero channels, and autoencoder."""
     model: Path | None = None
-    """Paint by Example checkpoint to start from, whole."""
+    """Paint by Example checkpoint: all weights."""
     tower: Path | None = None
-    """CLIP vision tower: a Hugging Face folder, or the file that a tower stage wrote."""
+    """CLIP vision tower: a Hugging Face folder, or the file that `stage: tower` exported."""
     autoencoder: Path | None = None
-    """File that an autoencoder stage wrote."""
+    """Autoencoder: the file that `stage: autoencoder` exported."""
 
 
 class Validation(Section):
-    """What is watched during training, always on the same held-out samples."""
+    """What is measured and shown during training, always on the same held-out samples."""
 
     data: Data | None = None
-    """Held-out pictures; none are watched without it."""
+    """Held-out pictures; if left out, nothing is validated."""
     every: int = Field(default=2_000, ge=1)
-    """Updates between two validations, each with a sample sheet."""
+    """Updates between two validations."""
     samples: int = Field(default=64, ge=2, multiple_of=2)
-    """Held-out samples for the losses; an even number, each is compared with another's exemplar."""
-    sheet: int = Field(default=8, ge=0)
-    """Rows of the sample sheet."""
+    """Held-out samples for the losses; even, as each is also tried with another's exemplar."""
+    previews: int = Field(default=8, ge=0)
+    """Held-out samples that each validation also shows as pictures, in `OUT/previews`."""
     steps: int = Field(default=25, ge=1)
-    """Sampling steps of the sheet."""
+    """Sampling steps of a preview (denoiser stage)."""
     cfg: float = 5.0
-    """Guidance scale of the sheet."""
+    """Guidance scale of a preview (denoiser stage)."""
 
 
 class TrainConfig(Section):
     """A training run."""
 
     stage: Literal["denoiser", "autoencoder", "tower"] = "denoiser"
-    """What is trained: the paper's model, or one of the parts that it takes as given."""
+    """What is trained: the denoiser as in the paper, or the autoencoder or tower that it needs."""
     out: Path
-    """Folder for checkpoints, logs, sheets and `model.safetensors`."""
+    """Folder for checkpoints, logs, previews and `model.safetensors`."""
     data: Data
     """Training pictures."""
     augmentation: Augmentation = Augmentation()
-    """From picture and box to sample."""
+    """How pictures become samples."""
     model: ModelConfig = ModelConfig()
-    """Sizes; those of the published model if left out."""
-    init: Parts = Parts()
-    """Starting weights."""
+    """Sizes of the model; the default is the published one."""
+    init: InitialWeights = InitialWeights()
+    """Files to start from."""
     validation: Validation = Validation()
-    """Losses and sheets on held-out pictures."""
+    """Losses and previews on held-out pictures."""
 
     resolution: int = Field(default=512, ge=8)
-    """Side of the training pictures."""
+    """Side of the training pictures, in pixels."""
     steps: int = Field(ge=1)
     """Updates of the weights in the whole run."""
     batch: int = Field(ge=1)
@@ -192,48 +201,65 @@ class TrainConfig(Section):
     workers: int = Field(default=4, ge=0)
     """Data loading processes per training process."""
     keep_samples: bool = False
-    """Make each sample once and keep it in memory, for small models; takes `workers: 0`."""
+    """Make each sample once and keep it in memory, for small models; needs `workers: 0`."""
     seed: int = Field(default=23, ge=0)
-    """Every random number follows from it, the update and the sample."""
+    """Every random number follows from it and the number of the sample."""
 
     learning_rate: float = Field(default=1e-5, gt=0)
-    """Of AdamW, after warm-up."""
+    """Learning rate of AdamW, after warm-up."""
     warmup: int = Field(default=10_000, ge=0)
-    """Updates over which the learning rate rises linearly."""
+    """Updates over which the learning rate rises linearly from zero."""
     decay: Literal["constant", "cosine"] = "constant"
-    """Learning rate after warm-up; cosine ends at a hundredth at `steps`."""
+    """Learning rate after warm-up; cosine falls to a hundredth of it at the end of `steps`."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     gradient_clip: float | None = Field(default=None, gt=0)
-    """Largest norm of the gradient; the reference clips nothing."""
+    """Largest norm of the gradient; null (the reference) clips nothing."""
     precision: Precision = "no"
-    """Autocast of forward and backward; weights stay fp32."""
+    """Autocast of the computation; trained weights stay fp32. A CPU computes fp16 in fp32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+    channels_last: bool = False
+    """Keep convolutions in channels-last memory format: faster on some machines, so measure it."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of a running mean of the weights, which is then validated and exported."""
+    """Decay of an exponential moving average of the weights, which is validated and exported."""
 
     drop: float = Field(default=0.2, ge=0, le=1)
-    """Share of samples that see the null vector in place of their exemplar."""
+    """Denoiser stage: share of samples that get the null vector in place of their exemplar."""
     drop_per: Literal["sample", "batch"] = "sample"
-    """Who draws: each sample, or each micro-batch as a whole as in the reference."""
+    """Denoiser stage: drop single samples or, as the reference does, whole micro-batches."""
     min_snr: float | None = Field(default=None, gt=0)
-    """Clamp of the signal-to-noise weight (Hang et al. 2023); none in the paper."""
+    """Denoiser stage: γ of the loss weight min(SNR, γ) / SNR (Hang et al. 2023); paper: none."""
+    timestep_sampling: Literal["uniform", "min_snr"] = "uniform"
+    """Denoiser stage: draw all timesteps alike and weight the loss by `min_snr`, or draw them in
+    proportion to that weight and leave the loss unweighted: the same gradient up to a constant."""
     hole_weight: float = Field(default=1.0, ge=1)
-    """Weight of the loss inside the hole; 1 in the paper."""
+    """Denoiser stage: weight of the loss inside the hole; 1 in the paper."""
     masked_share: float = Field(default=0.5, ge=0, le=1)
-    """Autoencoder stage: share of samples decoded with the latents of their holed surroundings."""
+    """Autoencoder stage: share of samples whose kept cells are decoded from the masked image."""
     shift_weight: float = Field(default=3.0, ge=0)
-    """Autoencoder stage: weight of how far a hole moves the latents around it."""
+    """Autoencoder stage: weight of how much a hole changes the latents around it."""
     kl_weight: float = Field(default=1e-4, ge=0)
     """Autoencoder stage: weight of the mean KL divergence of a latent value."""
+    edge_weight: float = Field(default=0.0, ge=0)
+    """Autoencoder stage: weight of the L1 distance between the differences of neighbouring pixels
+    of picture and reconstruction, for sharp edges."""
+    edge_from: float = Field(default=0.5, ge=0, le=1)
+    """Autoencoder stage: share of `steps` after which `edge_weight` counts."""
 
     checkpoint_every: int = Field(default=1_000, ge=1)
     """Updates between two checkpoints."""
     keep_checkpoints: int = Field(default=3, ge=1)
     """Checkpoints that are kept."""
     export_dtype: Literal["fp16", "fp32"] = "fp16"
-    """Of `model.safetensors`."""
+    """Number format of `model.safetensors`."""
+
+    @field_validator("timestep_sampling")
+    @classmethod
+    def _needs_min_snr(cls, value: str, info: ValidationInfo) -> str:
+        if value == "min_snr" and info.data.get("min_snr") is None:
+            raise ValueError("it needs a value for the key min_snr, such as 5")
+        return value
 
 
 def load_config(name: str, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -285,10 +311,11 @@ def _override(values: dict[str, Any], override: str) -> None:
 def _explain(error: Any) -> str:
     place: tuple[str | int, ...] = error["loc"]
     # after `data` comes its kind, which is no key of the file
-    parts = [part for before, part in zip(("", *place), place, strict=False) if before != "data"]
-    key = ".".join(map(str, parts))
+    keys = [name for before, name in zip(("", *place), place, strict=False) if before != "data"]
+    key = ".".join(map(str, keys))
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"there is no key {key}"
     if error["type"] == "missing":
         return f"{key} is missing"
-    return f"{key} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    reason = error["msg"].removeprefix("Value error, ")
+    return f"{key} is {error['input']!r}: {reason[0].lower()}{reason[1:]}"

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import yaml
 from accelerate import Accelerator
-from diffusers.training_utils import EMAModel
 
 from ..files import written_whole
 from .checkpoints import Checkpoints
@@ -21,7 +20,14 @@ from .data.open import open_dataset, open_training_data
 from .data.sample import Batch
 from .export import export
 from .loading import open_loader
-from .process import agree, averaged, new_accelerator, new_stage, stop_on_signal
+from .process import (
+    MovingAverage,
+    agree,
+    averaged,
+    new_accelerator,
+    new_stage,
+    stop_on_signal,
+)
 from .report import Report
 from .stages.stage import Stage, fixed_batches
 
@@ -29,6 +35,7 @@ MAY_CHANGE = {
     "steps",
     "workers",
     "micro_batch",
+    "channels_last",
     "validation",
     "checkpoint_every",
     "keep_checkpoints",
@@ -39,10 +46,10 @@ MAY_CHANGE = {
 
 
 def train(config: TrainConfig) -> Path | None:
-    """Train, or go on where the last call stopped; a finished run is left as it is.
+    """Train, or go on from the last checkpoint; a finished run is left as it is.
 
     Returns:
-        Path of the exported model, or None when a signal stopped the run (its state is saved).
+        Path of the exported model, or None if a signal stopped the run (its state is saved).
 
     Raises:
         ConfigError: the configuration does not fit the data, the processes or the run in `out`.
@@ -61,13 +68,13 @@ def train(config: TrainConfig) -> Path | None:
     optimizer = torch.optim.AdamW(
         trained, lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    ema = EMAModel(trained, decay=config.ema, foreach=True) if config.ema else None
+    ema = MovingAverage(trained, decay=config.ema, foreach=True) if config.ema else None
     module, prepared = accelerator.prepare(stage.module, optimizer)
     if ema is not None:
-        ema.to(accelerator.device)
         accelerator.register_for_checkpointing(ema)
     checkpoints = Checkpoints(config.out / "checkpoints", config.keep_checkpoints)
     progress = checkpoints.resume(accelerator)
+    progress.data = dataset.fingerprint()
     model = config.out / "model.safetensors"
     if progress.step >= config.steps and model.is_file():
         return model
@@ -97,25 +104,36 @@ def train(config: TrainConfig) -> Path | None:
                 ema.step(trained)
             report.update(rate)
             last = progress.step == config.steps
-            if held_out and (progress.step % config.validation.every == 0 or last):
-                with averaged(ema, trained):
-                    _validate(stage, module, held_out, report, accelerator)
             stop = agree(stopped(), accelerator)
             if stop or last or progress.step % config.checkpoint_every == 0:
                 checkpoints.save(accelerator, progress)
             if stop and not last:
-                report.say(f"Stopped at update {progress.step}; the same command goes on.")
+                report.say(
+                    f"Stopped at update {progress.step}; the same command goes on from there."
+                )
                 return None
+            # after saving: a fault in it must not cost the updates since the last checkpoint
+            if held_out and (progress.step % config.validation.every == 0 or last):
+                with averaged(ema, trained), accelerator.autocast():
+                    _validate(stage, module, held_out, report, accelerator)
     with averaged(ema, trained):
         if accelerator.is_main_process:
-            export(stage, dataset, progress, model)
+            export(stage, lambda: dataset, progress, model)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return model
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Of the update after `step` others: linear warm-up, then constant or cosine."""
+    """Learning rate of an update: linear warm-up, then constant or cosine.
+
+    A function of the update's number, where PyTorch's and diffusers' schedules keep a state: a
+    resumed run may have other `steps`, and accelerate would step a state once per process.
+
+    Args:
+        config: of the run.
+        step: updates before this one.
+    """
     rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
     if config.decay == "cosine" and step > config.warmup:
         share = (step - config.warmup) / max(1, config.steps - config.warmup)
@@ -124,12 +142,12 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def _claim_folder(config: TrainConfig) -> None:
-    """Keep the configuration beside the checkpoints, and refuse to mix two runs."""
+    """Write the configuration into the folder, or refuse a folder with another one."""
     file = config.out / "config.yaml"
     wanted = config.model_dump(mode="json")
     if file.is_file():
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-        # how a stream is dealt out depends on who reads it
+        # which samples a stream gives to whom depends on these
         fixed = {"workers", "micro_batch"} if config.data.kind == "shards" else set[str]()
         may_change = MAY_CHANGE - fixed
         changed = sorted(
@@ -156,11 +174,11 @@ def _validate(
     stage.module.eval()
     batches = _to_device(fixed_batches(held_out, config.samples, 16), accelerator.device)
     report.validation(stage.validate(module, batches))
-    if accelerator.is_main_process and config.sheet:
+    if accelerator.is_main_process and config.previews:
         (batch,) = _to_device(
-            fixed_batches(held_out, config.sheet, config.sheet), accelerator.device
+            fixed_batches(held_out, config.previews, config.previews), accelerator.device
         )
-        report.sheet(stage.sheet(batch))
+        report.preview(stage.preview(batch))
     accelerator.wait_for_everyone()
     stage.module.train()
 

@@ -1,31 +1,38 @@
-"""From the state of a run to one file in the original key layout."""
+"""Export a run or checkpoint as one safetensors file with the original names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
 
 from ..files import written_whole
 from .checkpoints import STATE, Checkpoints, Progress, load
 from .config import ConfigError, load_config
 from .data.open import open_training_data
-from .process import averaged, new_accelerator, new_stage
+from .process import MovingAverage, averaged, new_accelerator, new_stage
 from .stages.stage import Stage
 
 
-def export(stage: Stage, dataset: Any, progress: Progress, path: Path) -> None:
-    """Write the weights under their original names, with what made them, in one rename."""
-    weights, metadata = stage.export(dataset)
+def export(stage: Stage, open_data: Callable[[], Any], progress: Progress, path: Path) -> None:
+    """Write the weights, with configuration, update and data fingerprint as metadata.
+
+    Args:
+        stage: whose weights are written.
+        open_data: opens the training data, for stages that need them.
+        progress: of the run.
+        path: safetensors file, which appears whole or not at all.
+    """
+    weights, metadata = stage.export(open_data)
     config = stage.config
     dtype = {"fp16": torch.float16, "fp32": torch.float32}[config.export_dtype]
     metadata |= {
         "config": config.model_dump_json(),
         "step": str(progress.step),
-        "data": dataset.fingerprint(),
+        "data": progress.data,
     }
     tensors = {
         key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in weights.items()
@@ -35,10 +42,10 @@ def export(stage: Stage, dataset: Any, progress: Progress, path: Path) -> None:
 
 
 def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
-    """Export any checkpoint of a run.
+    """Export any checkpoint of a run; of the stages, only the autoencoder's needs the data.
 
     Args:
-        run: folder of the run (its newest checkpoint counts), or of one checkpoint.
+        run: folder of a run, whose newest checkpoint is taken, or of one checkpoint.
         target: safetensors file to write.
         dtype: "fp16" or "fp32".
 
@@ -53,11 +60,11 @@ def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
     accelerator = new_accelerator(config)
     stage = new_stage(config, accelerator.device)
     trained = [p for p in stage.module.parameters() if p.requires_grad]
-    ema = EMAModel(trained, decay=config.ema) if config.ema else None
+    ema = MovingAverage(trained, decay=config.ema) if config.ema else None
     accelerator.prepare(stage.module)
     if ema is not None:
         accelerator.register_for_checkpointing(ema)
     progress = load(accelerator, found[-1])
     stage.begin(progress.step)
     with averaged(ema, trained):
-        export(stage, open_training_data(config), progress, target)
+        export(stage, lambda: open_training_data(config), progress, target)

@@ -1,8 +1,7 @@
-"""What surrounds a training run in every process: accelerator, stage, averaged weights, signals."""
+"""What every process of a run sets up: accelerator, stage, moving average of weights, signals."""
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import get_cpu_distributed_information, set_seed
 from diffusers.training_utils import EMAModel
 
 from .config import ConfigError, TrainConfig
@@ -28,7 +27,7 @@ STAGES: dict[str, type[Stage]] = {
 
 
 def new_accelerator(config: TrainConfig) -> Accelerator:
-    """The accelerator of a run, after making sure that it sees every process.
+    """The accelerator of a run, checked to see all processes that the launcher started.
 
     Raises:
         ConfigError: the launcher started more processes than accelerate would use, each of which
@@ -36,9 +35,12 @@ def new_accelerator(config: TrainConfig) -> Accelerator:
     """
     # without `cpu`, accelerate takes several processes on a machine without GPU for single ones
     accelerator = Accelerator(
-        mixed_precision=config.precision, cpu=not torch.accelerator.is_available()
+        mixed_precision=config.precision,
+        cpu=not torch.accelerator.is_available(),
+        log_with="tensorboard",
+        project_dir=config.out,
     )
-    started = int(os.environ.get("WORLD_SIZE", "1"))
+    started = get_cpu_distributed_information().world_size  # as the launcher says, GPU or not
     if accelerator.num_processes != started:
         raise ConfigError(
             f"The launcher started {started} processes, accelerate sees "
@@ -49,13 +51,23 @@ def new_accelerator(config: TrainConfig) -> Accelerator:
 
 def new_stage(config: TrainConfig, device: torch.device) -> Stage:
     """The stage of a configuration with its starting weights."""
-    set_seed(config.seed)  # what starts random starts alike; everything later is drawn by sample
+    set_seed(config.seed)  # for initial weights; all later random numbers follow from samples
     return STAGES[config.stage](config, device)
+
+
+class MovingAverage(EMAModel):
+    """Exponential moving average of weights, which stays on its device when a state is loaded."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, which accelerate reads to the CPU."""
+        device = self.shadow_params[0].device
+        super().load_state_dict(state_dict)
+        self.to(device)
 
 
 @contextmanager
 def averaged(ema: EMAModel | None, parameters: list[Any]) -> Generator[None]:
-    """The running mean in place of the weights."""
+    """Put the moving average, if there is one, in place of the weights."""
     if ema is None:
         yield
         return
@@ -69,7 +81,7 @@ def averaged(ema: EMAModel | None, parameters: list[Any]) -> Generator[None]:
 
 @contextmanager
 def stop_on_signal() -> Generator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C ask for a stop after the running update; a second one kills."""
+    """Yield a function that tells whether SIGTERM or Ctrl-C came; a second one of them kills."""
     received: list[signal.Signals] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -87,7 +99,7 @@ def stop_on_signal() -> Generator[Callable[[], bool]]:
 
 
 def agree(stop: bool, accelerator: Any) -> bool:
-    """Whether any process was asked to stop; all must leave at the same update."""
+    """Whether any process was asked to stop, as all must stop at the same update."""
     if accelerator.num_processes == 1:
         return stop
     flag = torch.tensor(float(stop), device=accelerator.device)

@@ -1,4 +1,4 @@
-"""What a run shows: a progress bar, TensorBoard scalars, sheets, and skipped pictures."""
+"""What a run shows: a progress bar, a TensorBoard log, previews, and skipped pictures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from PIL import Image
 from rich.console import Console
@@ -23,7 +21,6 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.text import Text
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from .checkpoints import Progress
 from .config import TrainConfig
@@ -41,12 +38,12 @@ class Throughput(ProgressColumn):
         self.batch = batch
 
     def render(self, task: Task) -> Text:
-        """Blank until two updates have been seen."""
+        """Text of the column; blank until two updates are done."""
         return Text(f"{task.speed * self.batch:.1f} images/s" if task.speed else "")
 
 
 class Report(AbstractContextManager["Report"]):
-    """Collects what happens; only the main process shows it."""
+    """Collects values in every process; the main process logs and shows them."""
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator, progress: Progress) -> None:
         self.config = config
@@ -67,11 +64,8 @@ class Report(AbstractContextManager["Report"]):
         )
 
     def __enter__(self) -> Report:
-        self.writer: Any = (
-            SummaryWriter(self.config.out / "log", purge_step=self.progress.step + 1)
-            if self.main
-            else None
-        )
+        options = {"tensorboard": {"purge_step": self.progress.step + 1}}
+        self.accelerator.init_trackers("log", init_kwargs=options)
         self.bar.start()
         self.task = self.bar.add_task(
             self.config.stage, total=self.config.steps, completed=self.progress.step
@@ -87,8 +81,8 @@ class Report(AbstractContextManager["Report"]):
         traceback: TracebackType | None,
     ) -> None:
         self.bar.stop()
-        if self.writer is not None:
-            self.writer.close()
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
         if count := len(_lines(self.skipped_file)):
             self.say(f"Pictures left out: {count}; {self.skipped_file} tells why.")
 
@@ -97,7 +91,7 @@ class Report(AbstractContextManager["Report"]):
         self.console.print(text)
 
     def skipped(self, reasons: list[str]) -> None:
-        """Note pictures that this process could not use, each once."""
+        """Write down pictures that this process could not use, each once."""
         for line in (" ".join(reason.split()) for reason in reasons):
             if line not in self.known:
                 self.known.add(line)
@@ -105,48 +99,40 @@ class Report(AbstractContextManager["Report"]):
                     file.write(line + "\n")
 
     def add(self, loss: Tensor, scalars: Scalars) -> None:
-        """Add what one forward pass gave to the running sums, without waiting for the device."""
-        sums = self.progress.sums
+        """Add loss and scalars of one forward pass to the sums, without waiting for the device."""
+        sums, passes = self.progress.sums, self.accelerator.gradient_accumulation_steps
         for name, value in {"loss": loss, **scalars}.items():
-            sums[name] = sums.get(name, 0.0) + value.float()
-        self.progress.count += 1
+            sums[name] = sums.get(name, 0.0) + value.float() / passes
 
     def update(self, learning_rate: float) -> None:
-        """After each update: move the bar, and log means now and then."""
+        """After each update: move the bar, and log means every `LOG_EVERY` updates."""
         step = self.progress.step
+        self.progress.count += 1
         self.bar.update(self.task, completed=step)
         if step % LOG_EVERY and step != self.config.steps:
             return
-        names = sorted(self.progress.sums)
-        sums = torch.stack([torch.as_tensor(self.progress.sums[name]) for name in names])
-        accelerator: Any = self.accelerator  # its methods carry no types
-        means: Tensor = accelerator.reduce(sums / self.progress.count, reduction="mean")
-        logged = {f"train/{n}": float(m) for n, m in zip(names, means, strict=True)}
-        self._log({**logged, "train/learning_rate": learning_rate})
+        sums = self.progress.shared_sums(self.accelerator)
+        logged = {f"train/{name}": value / self.progress.count for name, value in sums.items()}
+        self.accelerator.log({**logged, "train/learning_rate": learning_rate}, step)
         self.bar.update(self.task, description=f"{self.config.stage} {logged['train/loss']:.4f}")
         self.progress.sums, self.progress.count = {}, 0
 
     def validation(self, losses: dict[str, float]) -> None:
-        """Log and print what was measured on held-out pictures."""
-        self._log({f"validation/{name}": value for name, value in losses.items()})
+        """Log and print the losses on held-out pictures."""
+        logged = {f"validation/{name}": value for name, value in losses.items()}
+        self.accelerator.log(logged, self.progress.step)
         values = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self.say(f"Update {self.progress.step}: {values}")
 
-    def sheet(self, picture: Tensor) -> None:
-        """Save a picture [3, H, W] in [0, 1] as PNG and for TensorBoard."""
+    def preview(self, picture: Tensor) -> None:
+        """Save a picture [3, H, W] in [0, 1] as PNG and log it; called by the main process."""
         step = self.progress.step
-        folder = self.config.out / "sheets"
+        folder = self.config.out / "previews"
         folder.mkdir(exist_ok=True)
-        pixels = (picture.cpu() * 255).round().byte()
-        Image.fromarray(np.asarray(pixels.permute(1, 2, 0))).save(folder / f"step-{step:08d}.png")
-        if self.writer is not None:
-            self.writer.add_image("sheet", pixels, step)
-
-    def _log(self, scalars: dict[str, float]) -> None:
-        if self.writer is not None:
-            for name, value in scalars.items():
-                self.writer.add_scalar(name, value, self.progress.step)
-            self.writer.flush()
+        pixels = (picture.permute(1, 2, 0) * 255).round().byte().cpu().numpy()  # CHW -> HWC
+        Image.fromarray(pixels).save(folder / f"step-{step:08d}.png")
+        tracker: Any = self.accelerator.get_tracker("tensorboard")
+        tracker.log_images({"preview": pixels[None]}, step, dataformats="NHWC")
 
 
 def _lines(file: Path) -> set[str]:

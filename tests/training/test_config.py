@@ -159,6 +159,10 @@ def test_a_file_needs_few_keys(tmp_path):
         (SMALLEST.replace("steps: 3", "steps: 0"), "steps is 0: input should be greater than"),
         (SMALLEST + "drop: 1.5\n", "drop is 1.5: input should be less than or equal to 1"),
         (SMALLEST + "ema: 1\n", "ema is 1: input should be less than 1"),
+        (
+            SMALLEST + "timestep_sampling: min_snr\n",
+            "timestep_sampling is 'min_snr': it needs a value for the key min_snr",
+        ),
         (SMALLEST + "stage: vae\n", "stage is 'vae': input should be 'denoiser'"),
         (SMALLEST + "seed: -1\n", "seed is -1: input should be greater than or equal to 0"),
         (SMALLEST + "model: {unet_channels: [32, x]}\n", r"model\.unet_channels\.1 is 'x'"),
@@ -236,10 +240,12 @@ def test_precision_may_be_a_bare_no(value):
 
 
 def test_overrides_reach_into_sections():
-    config = load_config("smoke", ["data.samples=64", "augmentation.flip=0", "validation.sheet=2"])
+    config = load_config(
+        "smoke", ["data.samples=64", "augmentation.flip=0", "validation.previews=2"]
+    )
     assert config.data == GeneratedData(kind="generated", samples=64)
     assert (config.augmentation.flip, config.augmentation.jitter) == (0, 2)
-    assert config.validation.sheet == 2
+    assert config.validation.previews == 2
 
 
 def test_overrides_reach_into_the_model():

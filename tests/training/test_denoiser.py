@@ -7,9 +7,9 @@ from torch import nn
 
 from exemplar_model.standalone.components import Components, new_unet
 from exemplar_model.training.config import ConfigError
-from exemplar_model.training.data.sample import Encoded
-from exemplar_model.training.stages.denoiser import DenoiserStage, sample_posterior
-from exemplar_model.training.stages.parts import read_tower, starting_components, widened
+from exemplar_model.training.stages.denoiser import DenoiserStage, Encoded
+from exemplar_model.training.stages.initial_weights import read_tower, starting_components, widened
+from exemplar_model.training.stages.latents import sample_posterior
 from exemplar_model.weights.key_maps import unet_from_diffusers
 from exemplar_model.weights.reading import CheckpointError
 from tests.support.training import small_batch, small_config, with_uniform
@@ -48,7 +48,7 @@ def reference_alpha(timestep):
 
 def test_unet_input_is_noisy_latents_masked_latents_keep_mask(stage, batch):
     encoded = stage.encode(batch)
-    unet_input = stage.unet_input(encoded, batch)
+    unet_input = stage.unet_input(encoded, batch, batch.draws.timestep)
     posterior = stage.autoencoder.encode(batch.pictures.image).latent_dist
     clean = (posterior.mean + posterior.std * batch.draws.posterior_noise) * 0.18215
     masked_image = batch.pictures.image * batch.pictures.keep_mask
@@ -95,7 +95,55 @@ def test_min_snr_weights_each_sample(tmp_path, batch):
     assert float(loss) == pytest.approx((np.minimum(snr, 5) / snr).mean(), rel=1e-4)
 
 
-def test_each_sample_drops_its_condition_by_its_own_draw(stage, batch):
+def test_drawing_timesteps_by_their_weight_costs_what_weighting_them_does(tmp_path, batch):
+    """On average over all timesteps, up to the mean weight; the error falls with the timestep."""
+    weighting = DenoiserStage(small_config(tmp_path, "min_snr=1"), CPU)
+    drawing = DenoiserStage(small_config(tmp_path, "min_snr=1", "timestep_sampling=min_snr"), CPU)
+    repeated = Batch(
+        *(
+            type(part)(
+                *(tensor[:1].expand(50, *tensor.shape[1:]) for tensor in part if tensor is not None)
+            )
+            for part in (batch.content, batch.draws)
+        ),
+        [],
+    )
+
+    class Guess(nn.Module):
+        def forward(self, unet_input, timestep, class_token, dropped):
+            error = (1 - reference_alpha(timestep.numpy())) ** -0.25
+            return repeated.draws.noise + torch.from_numpy(error).float()[:, None, None, None]
+
+    def mean_loss(stage):
+        losses = [
+            stage.loss(
+                Guess(), repeated._replace(draws=repeated.draws._replace(timestep=timestep))
+            )[0]
+            for timestep in torch.arange(1000).split(50)
+        ]
+        return float(torch.stack(losses).mean())
+
+    mean_weight = float(weighting.min_snr_weight(torch.arange(1000)).mean())
+    assert mean_weight < 0.8
+    assert mean_loss(drawing) * mean_weight == pytest.approx(mean_loss(weighting), rel=2e-3)
+
+
+def test_all_timesteps_are_drawn_alike_by_default(stage):
+    assert torch.equal(stage.timesteps, torch.arange(1000))
+
+
+def test_memory_format_changes_no_loss(tmp_path, batch):
+    losses = []
+    for channels_last in (False, True):
+        torch.manual_seed(0)
+        stage = DenoiserStage(small_config(tmp_path, f"channels_last={channels_last}"), CPU)
+        weight = stage.module.unet.conv_in.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+        losses.append(float(stage.loss(stage.module, batch)[0].detach()))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_each_sample_drops_its_condition_by_its_own_coin(stage, batch):
     batch = with_uniform(batch, [0.1, 0.3, 0.19, 0.2])
     module = Fixed(batch.draws.noise)
     stage.loss(module, batch)

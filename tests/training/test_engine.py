@@ -9,10 +9,13 @@ import time
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
 
 from exemplar_model.standalone.components import Components
 from exemplar_model.training.config import ConfigError
 from exemplar_model.training.engine import learning_rate, train
+from exemplar_model.training.process import MovingAverage, new_accelerator
 from exemplar_model.weights.checkpoint import read_checkpoint
 from tests.support.photos import write_open_images
 from tests.support.training import (
@@ -152,6 +155,59 @@ def test_two_processes_train_as_one_does(uninterrupted, tmp_path):
         torch.testing.assert_close(weights(out)[key], tensor, atol=2e-4, rtol=2e-2)
 
 
+@pytest.fixture
+def one_pass(tmp_path):
+    """The same run with one forward pass per update."""
+    train(small_config(tmp_path / "one_pass", "micro_batch=4"))
+    return tmp_path / "one_pass"
+
+
+def first_part(whole, out):
+    """What a run leaves that was killed after the checkpoint of update 3."""
+    shutil.copytree(whole / "checkpoints" / "step-00000003", out / "checkpoints" / "step-00000003")
+    shutil.copy(whole / "config.yaml", out)
+
+
+def same_losses(whole, out):
+    one, other = logged(whole, "train/loss"), logged(out, "train/loss")
+    assert one.keys() == other.keys() == {8}  # the mean of all 8 updates
+    assert other[8] == pytest.approx(one[8], rel=1e-5)
+
+
+def test_a_run_goes_on_with_more_passes_per_update(uninterrupted, tmp_path):
+    first_part(uninterrupted, tmp_path / "run")
+    train(small_config(tmp_path / "run", "micro_batch=1"))
+    same_losses(uninterrupted, tmp_path / "run")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="gloo over torchrun is tested on Linux")
+def test_a_run_goes_on_with_more_processes(one_pass, tmp_path):
+    first_part(one_pass, tmp_path / "run")
+    run(train_command(tmp_path / "run", "micro_batch=1", processes=2))
+    same_losses(one_pass, tmp_path / "run")
+
+
+def test_processes_that_would_train_alone_are_refused(tmp_path, monkeypatch):
+    config = small_config(tmp_path)
+    new_accelerator(config)  # a single process, whatever a launcher says later
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="started 2 processes, accelerate sees 1"):
+        new_accelerator(config)
+
+
+@pytest.mark.parametrize("device", ["meta", "cuda"])
+def test_a_loaded_moving_average_stays_on_its_device(device):
+    """Accelerate loads states to the CPU; `meta` is a device that every machine has."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    saved = MovingAverage([torch.nn.Parameter(torch.ones(3))], decay=0.5).state_dict()
+    parameters = [torch.nn.Parameter(torch.zeros(3, device=device))]
+    average = MovingAverage(parameters, decay=0.5, foreach=True)
+    average.load_state_dict(saved)
+    assert [tensor.device.type for tensor in average.shadow_params] == [device]
+    average.step(parameters)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="batch is 4, which 1 process"):
         train(small_config(tmp_path / "run", "micro_batch=3"))
@@ -183,18 +239,36 @@ def test_the_running_mean_is_exported(tmp_path):
     assert not any(key.startswith("first_stage_model") for key in changed)
 
 
-def test_validation_logs_losses_and_draws_a_sheet(tmp_path):
-    train(
-        small_config(
-            tmp_path, "validation.data={kind: generated}", "validation.every=8",
-            "validation.samples=4", "validation.sheet=2", "validation.steps=2", "resolution=64",
-        )
-    )  # fmt: skip
-    assert set(logged(tmp_path, "validation/gap")) == {8}
-    from PIL import Image
+VALIDATED = (
+    "steps=2", "validation.data={kind: generated}", "validation.every=1",
+    "validation.samples=2",    "validation.previews=2", "validation.steps=1",
+)  # fmt: skip
 
-    with Image.open(tmp_path / "sheets" / "step-00000008.png") as sheet:
-        assert sheet.size == (5 * 64, 2 * 64)
+
+@pytest.fixture
+def another_precision():
+    """Accelerate takes one precision per Python process; make it forget the one of other tests."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("another_precision")
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_validation_logs_losses_and_draws_previews(tmp_path, precision):
+    small = ("resolution=64", "model.autoencoder_channels=[32,32,32]", "micro_batch=4")
+    train(small_config(tmp_path, *VALIDATED, *small, f"precision={precision}"))
+    assert set(logged(tmp_path, "validation/gap")) == {1, 2}
+    with Image.open(tmp_path / "previews" / "step-00000002.png") as preview:
+        assert preview.size == (5 * 64, 2 * 64)
+
+
+def test_a_fault_in_validation_costs_no_update(tmp_path):
+    config = small_config(tmp_path, *VALIDATED, "stage=autoencoder", "checkpoint_every=1")
+    (tmp_path / "previews").write_text("a file where a folder should be")
+    with pytest.raises(FileExistsError):
+        train(config)
+    assert (tmp_path / "checkpoints" / "step-00000001").is_dir()
 
 
 def test_the_learning_rate_warms_up_and_decays(tmp_path):

@@ -1,6 +1,7 @@
 """From any checkpoint to one file, and samples that were encoded before."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.engine import train
 from exemplar_model.training.export import export_checkpoint
 from exemplar_model.weights.checkpoint import read_checkpoint
+from tests.support.photos import write_open_images
 from tests.support.training import small_config, weights
 
 
@@ -37,7 +39,7 @@ def test_the_newest_checkpoint_is_the_exported_model(trained, tmp_path):
     assert metadata["step"] == "4"
     assert metadata["data"] == "shapes-512"
     assert json.loads(metadata["config"])["model"]["unet_channels"] == [32, 32]
-    assert json.loads(metadata["exemplar_model"])["vision_heads"] == 2
+    assert json.loads(metadata["exemplar_model"]) == {"unet_heads": 8, "vision_heads": 2}
 
 
 def test_an_earlier_checkpoint_can_be_exported_in_full_precision(trained, tmp_path):
@@ -50,6 +52,19 @@ def test_an_earlier_checkpoint_can_be_exported_in_full_precision(trained, tmp_pa
         tensors["learnable_vector"], weights(trained)["learnable_vector"].float()
     )
     Components.from_checkpoint(read_checkpoint(target))
+
+
+def test_a_checkpoint_is_exported_without_its_data(tmp_path):
+    data = write_open_images(tmp_path / "data", 6)
+    out = tmp_path / "run"
+    train(small_config(out, f"data={json.dumps(data)}", "steps=2"))
+    fingerprint = read(out / "model.safetensors")[1]["data"]
+    assert fingerprint
+    shutil.rmtree(tmp_path / "data")
+    export_checkpoint(out, tmp_path / "model.safetensors", "fp16")
+    tensors, metadata = read(tmp_path / "model.safetensors")
+    assert metadata["data"] == fingerprint
+    assert all(torch.equal(tensors[key], tensor) for key, tensor in weights(out).items())
 
 
 @pytest.mark.parametrize("place", ["", "checkpoints", "checkpoints/step-00000099"])
@@ -125,7 +140,9 @@ def test_an_autoencoder_is_not_exported_before_its_normalisation_is_in(tmp_path)
             out, "stage=autoencoder", "steps=8", "checkpoint_every=2", "keep_checkpoints=9"
         )
     )
-    with pytest.raises(ConfigError, match="not yet faded in; export a checkpoint from update 4 on"):
+    with pytest.raises(
+        ConfigError, match="still being faded in; export a checkpoint from update 4 on"
+    ):
         export_checkpoint(out / "checkpoints" / "step-00000002", tmp_path / "a.safetensors", "fp16")
     assert not (tmp_path / "a.safetensors").exists()
     export_checkpoint(out / "checkpoints" / "step-00000004", tmp_path / "a.safetensors", "fp16")

@@ -15,7 +15,6 @@ from exemplar_model.training.data.open import open_dataset, open_training_data
 from exemplar_model.training.data.openimages import BAD_IDS, OpenImages
 from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.source import UnreadablePictureError
-from exemplar_model.training.throughput import Demand, measure, paper_table, picture_bytes
 from tests.support.photos import write_csv, write_jpeg, write_open_images
 from tests.support.training import small_config
 
@@ -181,19 +180,3 @@ def test_configuration_opens_open_images(tmp_path):
     assert len(opened) == 3
     same = open_training_data(config)[0, 2]
     assert torch.equal(opened[0, 2].pictures.image, same.pictures.image)
-
-
-def test_throughput_is_measured_and_worked_out(tmp_path):
-    data = write_open_images(tmp_path, 3)
-    config = small_config(tmp_path, f"data={json.dumps(data)}")
-    sizes = [file.stat().st_size for file in (tmp_path / "images").iterdir()]
-    assert picture_bytes(config.data) == pytest.approx(np.mean(sizes))
-    assert measure(config, 0.05) > 0
-    # 10 images/s for each of 8 GPUs and a quarter more, at 4 images/s of a core: 4 workers each
-    demand = Demand.at(10, core_rate=4, picture_bytes=250_000)
-    assert (demand.workers, demand.cores, demand.megabytes) == (4, 40, 20)
-    assert demand.days == pytest.approx(1.37, abs=0.01)
-    assert demand.bottleneck == "GPU"
-    assert Demand.at(10, core_rate=1, picture_bytes=250_000).bottleneck == "cores"
-    assert Demand.at(10, core_rate=9, picture_bytes=25e6).bottleneck == "disk or network"
-    assert paper_table(70, 250_000).row_count == 3

@@ -20,7 +20,6 @@ from exemplar_model.training.data.openimages import OpenImages
 from exemplar_model.training.data.sample import collate
 from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.shards import Place, ShardStream, count_samples, write_shards
-from exemplar_model.training.throughput import measure, picture_bytes
 from tests.support.photos import write_open_images
 from tests.support.training import equal_samples, small_config
 
@@ -94,7 +93,7 @@ def test_an_interrupted_writing_goes_on(source, shards, tmp_path):
     kept = tmp_path / "000001.tar"
     kept.write_bytes(b"finished before")
     (tmp_path / "000002.tar").unlink()
-    (tmp_path / "000002.unfinished").write_bytes(b"half a shard")
+    (tmp_path / "000002.tar.unfinished").write_bytes(b"half a shard")
     write_shards(source, tmp_path, per_shard=PER_SHARD, seed=3)
     assert kept.read_bytes() == b"finished before"
     assert (tmp_path / "000002.tar").read_bytes() == (shards / "000002.tar").read_bytes()
@@ -237,6 +236,3 @@ def test_shards_are_for_training_only(shards, tmp_path):
         numbered = small_config(tmp_path, f"data={json.dumps(data)}", override)
         with pytest.raises(ConfigError, match="cannot be read in any order"):
             open_training_data(numbered)
-    total = sum(file.stat().st_size for file in shards.glob("*.tar"))
-    assert picture_bytes(config.data) == pytest.approx(total / PICTURES)
-    assert measure(config, 0.05) > 0

@@ -1,5 +1,6 @@
 """The two stages of a small model: its autoencoder and its tower, each learned on few samples."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -10,11 +11,15 @@ from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.stages.autoencoder import (
     AutoencoderStage,
     Reconstruction,
-    encode_moments,
     normalised,
     whole_cells,
 )
-from exemplar_model.training.stages.parts import read_tower, starting_components
+from exemplar_model.training.stages.initial_weights import (
+    read_tower,
+    starting_autoencoder,
+    starting_components,
+)
+from exemplar_model.training.stages.latents import encode_moments
 from exemplar_model.training.stages.stage import fixed_batches
 from exemplar_model.training.stages.tower import TowerStage
 from exemplar_model.weights.key_maps import autoencoder_names
@@ -173,6 +178,36 @@ def test_the_loss_is_distance_at_four_scales_divergence_and_shift(tmp_path):
     assert float(scalars["psnr"]) == pytest.approx(18.06, abs=0.01)  # 10 lg(2² / 0.25²)
 
 
+def test_the_edge_loss_counts_from_its_share_of_the_run_on(tmp_path):
+    config = autoencoder_config(tmp_path, "kl_weight=0", "edge_weight=2", "edge_from=0.75")
+    stage = AutoencoderStage(config, CPU)
+    plain = AutoencoderStage(autoencoder_config(tmp_path, "kl_weight=0"), CPU)
+    batch = small_batch(config)
+    output = batch.pictures.image + 0.1 * torch.randn_like(batch.pictures.image)
+    answer = Answer(output, torch.randn(4, 4, 16, 16), torch.zeros(4, 4, 16, 16))
+    without = float(plain.loss(answer, batch)[0])
+    seen, wanted = output.double().numpy(), batch.pictures.image.double().numpy()
+    edges = sum(
+        np.abs(np.diff(seen, axis=axis) - np.diff(wanted, axis=axis)).mean() for axis in (2, 3)
+    )
+    assert config.steps == 8
+    for step, weight in ((0, 0), (5, 0), (6, 2), (7, 2)):
+        stage.begin(step)
+        loss = float(stage.loss(answer, batch)[0])
+        assert loss == pytest.approx(without + weight * edges, rel=1e-5)
+
+
+def test_a_shift_of_all_colours_has_no_edge_error(tmp_path):
+    config = autoencoder_config(tmp_path, "kl_weight=0", "edge_weight=5", "edge_from=0")
+    stage = AutoencoderStage(config, CPU)
+    batch = small_batch(config)
+    answer = Answer(
+        batch.pictures.image + 0.25, torch.randn(4, 4, 16, 16), torch.zeros(4, 4, 16, 16)
+    )
+    stage.begin(0)
+    assert float(stage.loss(answer, batch)[0]) == pytest.approx(4 * 0.25 + 0.25**2, rel=1e-4)
+
+
 def test_a_perfect_autoencoder_costs_nothing(tmp_path):
     stage = AutoencoderStage(autoencoder_config(tmp_path, "kl_weight=0"), CPU)
     batch = small_batch(stage.config)
@@ -180,15 +215,16 @@ def test_a_perfect_autoencoder_costs_nothing(tmp_path):
     assert float(stage.loss(Answer(batch.pictures.image, mean, logvar), batch)[0]) == 0.0
 
 
-def test_the_autoencoder_goes_on_from_given_weights(tmp_path):
+@pytest.mark.parametrize("key", ["autoencoder", "stable_diffusion"])
+def test_the_autoencoder_goes_on_from_given_weights(tmp_path, key):
     first = AutoencoderStage(autoencoder_config(tmp_path, "data.samples=20"), CPU)
-    weights, _ = first.export(open_dataset(first.config, first.config.data))
+    weights, _ = first.export(lambda: open_dataset(first.config, first.config.data))
     file = tmp_path / "autoencoder.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, file)
-    stage = AutoencoderStage(autoencoder_config(tmp_path, f"init.autoencoder={file}"), CPU)
+    stage = AutoencoderStage(autoencoder_config(tmp_path, f"init.{key}={file}"), CPU)
     stage.begin(0)
     assert all(norm.share == 1.0 for norm in stage.norms)  # not faded in again
-    given = starting_components(stage.config).autoencoder.state_dict()
+    given = starting_autoencoder(stage.config).state_dict()
     for name, tensor in stage.autoencoder.state_dict().items():
         assert torch.equal(tensor, given[name])
 
@@ -212,13 +248,13 @@ def test_the_autoencoder_learns(tmp_path):
     losses = learn(stage, batch, 30, 2e-3)
     assert losses[-1] < 0.6 * losses[0]
     assert stage.validate(stage.module, [batch])["psnr"] > before + 1
-    assert stage.sheet(batch).shape == (3, 4 * 32, 4 * 32)
+    assert stage.preview(batch).shape == (3, 4 * 32, 4 * 32)
 
 
 def test_the_autoencoder_is_exported_normalised(tmp_path):
     stage = AutoencoderStage(autoencoder_config(tmp_path, "data.samples=20"), CPU)
     dataset = open_dataset(stage.config, stage.config.data)
-    weights, hints = stage.export(dataset)
+    weights, hints = stage.export(lambda: dataset)
     assert hints == {}
     assert all(key.startswith("first_stage_model.") for key in weights)
     loaded = new_autoencoder(stage.config.model).eval()
@@ -293,7 +329,7 @@ def test_the_tower_learns(tmp_path):
         if not torch.equal(value, start[name])
     }
     assert changed == {"clip_vision"}  # mapper, projection and null vector are the denoiser's
-    assert stage.sheet(batch).shape == (3, 4 * 96, 3 * 96)
+    assert stage.preview(batch).shape == (3, 4 * 96, 3 * 96)
 
 
 def clip_names(layers):
@@ -313,7 +349,7 @@ def clip_names(layers):
 
 def test_the_tower_is_exported_under_clips_names(tmp_path):
     stage = TowerStage(tower_config(tmp_path, "model.encoder.vision_layers=2"), CPU)
-    weights, hints = stage.export(open_dataset(stage.config, stage.config.data))
+    weights, hints = stage.export(lambda: open_dataset(stage.config, stage.config.data))
     prefix = "cond_stage_model.transformer.vision_model."
     assert weights.keys() == {prefix + name for name in clip_names(2)}
     assert hints == {"exemplar_model": '{"unet_heads": 8, "vision_heads": 2}'}
@@ -327,7 +363,7 @@ def test_what_the_stages_export_starts_a_denoiser(tmp_path):
         ("tower", TowerStage(config, CPU)),
         ("autoencoder", AutoencoderStage(config, CPU)),
     ):
-        weights, hints = stage.export(open_dataset(config, config.data))
+        weights, hints = stage.export(lambda: open_dataset(config, config.data))
         weights = {key: tensor.contiguous() for key, tensor in weights.items()}
         save_file(weights, tmp_path / f"{name}.safetensors", hints)
         if name == "tower":

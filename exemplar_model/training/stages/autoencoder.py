@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -17,20 +17,22 @@ from ...weights.key_maps import autoencoder_from_diffusers
 from ..config import ConfigError, TrainConfig
 from ..data.dataset import Samples
 from ..data.sample import Batch
-from .parts import starting_components
+from .initial_weights import starting_autoencoder
+from .latents import encode_moments
 from .stage import Scalars, Stage, fixed_batches, grid
 
 SCALES = (1, 2, 4, 8)
 """Sides of the blocks whose means are compared: large ones teach colours early."""
 NORMALISATION_SAMPLES = 256
+"""Pictures whose latents give the mean and deviation that the export takes out."""
 FADE = (0.05, 0.5)
 """Shares of the run between which group normalisation is faded in."""
 FIRST_LOGVAR = -6.0
-"""Log-variance of the posterior at the start: at 0 the noise would drown what is to be learned."""
+"""Log-variance of the posterior at the start; at 0 its noise would hide everything at first."""
 
 
 class FadingNorm(nn.GroupNorm):
-    """Group normalisation that is faded in: `share` 0 leaves its input as it is, but for scale.
+    """Group normalisation that is faded in: at `share` 0 only weight and bias act on the input.
 
     With 32 groups and few channels, as a small model has them under Stable Diffusion's layout, a
     picture's mean colour hardly passes a normalisation, and a fresh autoencoder learns brightness
@@ -89,19 +91,14 @@ def whole_cells(keep_mask: Tensor, side: int) -> Tensor:
     return (-F.adaptive_max_pool2d(-keep_mask, side) >= 1.0).to(keep_mask)
 
 
-def encode_moments(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
-    """Mean and log-variance, unscaled, [B, 8, h, w] of images [B, 3, H, W] in [-1, 1]."""
-    posterior: Any = autoencoder.encode(cast("Any", image), return_dict=False)[0]
-    return torch.cat([posterior.mean, posterior.logvar], dim=1)
-
-
 class AutoencoderStage(Stage):
     """Trains the autoencoder on training pictures, some with their hole."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
-        self.autoencoder = starting_components(config).autoencoder
-        self.fresh = config.init.autoencoder is None and config.init.model is None
+        self.autoencoder = starting_autoencoder(config)
+        init = config.init
+        self.fresh = not (init.autoencoder or init.stable_diffusion or init.model)
         self.norms: list[Any] = [
             module for module in self.autoencoder.modules() if isinstance(module, nn.GroupNorm)
         ]
@@ -110,12 +107,16 @@ class AutoencoderStage(Stage):
         if self.fresh:
             quant_conv: Any = self.autoencoder.quant_conv
             nn.init.constant_(quant_conv.bias[LATENT_CHANNELS:], FIRST_LOGVAR)
-        # convolutions on small pictures: an eighth faster on a CPU, and what GPUs prefer too
-        module: Any = Reconstruction(self.autoencoder)
-        self.module = module.to(device, memory_format=torch.channels_last)
+        self.edge_weight = 0.0
+        self.module = self.to_device(Reconstruction(self.autoencoder))
 
     def begin(self, step: int) -> None:
-        """Set how much is normalised; trained weights were trained with all of it."""
+        """Set the weight of the edge loss, and how much is normalised.
+
+        Weights that were trained before are normalised in full from the start.
+        """
+        counts = step >= self.config.edge_from * self.config.steps
+        self.edge_weight = self.config.edge_weight if counts else 0.0
         if not self.fresh:
             return
         first, last = (share * self.config.steps for share in FADE)
@@ -123,10 +124,10 @@ class AutoencoderStage(Stage):
             norm.share = min(1.0, max(0.0, (step - first) / (last - first)))
 
     def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
-        """L1 at several scales and squared error of the reconstruction, and two penalties.
+        """L1 at several scales, squared and (if asked for) edge error, and two penalties.
 
-        These are the KL divergence, and how far a hole moves the latents around it, as a share of
-        their variance.
+        The penalties are the KL divergence, and the squared change of the latents around a hole
+        by the hole, divided by the variance of the latents.
         """
         image = batch.pictures.image
         holed = batch.draws.uniform < self.config.masked_share
@@ -139,6 +140,9 @@ class AutoencoderStage(Stage):
         squared = difference.square().mean()
         absolute = [F.avg_pool2d(difference, side).abs().mean() for side in SCALES]
         loss = torch.stack(absolute).sum() + squared
+        if self.edge_weight:
+            edges = [difference.diff(dim=dim).abs().mean() for dim in (-1, -2)]
+            loss = loss + self.edge_weight * torch.stack(edges).sum()
         return loss + self.config.kl_weight * kl + self.config.shift_weight * shift, {
             "psnr": _psnr(squared.detach()),
             "kl": kl.detach(),
@@ -147,7 +151,7 @@ class AutoencoderStage(Stage):
 
     @torch.no_grad()
     def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
-        """Of held-out pictures, decoded from the mode: PSNR, and PSNR with holed surroundings."""
+        """PSNR of reconstructions, of whole pictures and with kept cells from the masked image."""
         errors: dict[str, list[Tensor]] = {"psnr": [], "holed_psnr": []}
         for batch in batches:
             for name, holed in (("psnr", False), ("holed_psnr", True)):
@@ -156,8 +160,8 @@ class AutoencoderStage(Stage):
         return {name: float(_psnr(torch.stack(each).mean())) for name, each in errors.items()}
 
     @torch.no_grad()
-    def sheet(self, batch: Batch) -> Tensor:
-        """Rows of picture, hole, and reconstructions without it and with it."""
+    def preview(self, batch: Batch) -> Tensor:
+        """Rows of picture, masked image, and reconstructions from the one and from both."""
         image = batch.pictures.image
         columns = [
             image,
@@ -174,7 +178,7 @@ class AutoencoderStage(Stage):
         return self.module(image, noise, batch.pictures.keep_mask, every)[0].clamp(-1.0, 1.0)
 
     @torch.no_grad()
-    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def export(self, open_data: Callable[[], Samples]) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The autoencoder, its latents brought to mean 0 and standard deviation 1 when scaled.
 
         Raises:
@@ -182,9 +186,10 @@ class AutoencoderStage(Stage):
         """
         if any(norm.share < 1.0 for norm in self.norms):
             raise ConfigError(
-                "At this update the autoencoder's normalisation is not yet faded in; export a "
+                "The autoencoder's group normalisation is still being faded in; export a "
                 f"checkpoint from update {math.ceil(FADE[1] * self.config.steps)} on."
             )
+        dataset = open_data()
         means = [
             encode_moments(self.autoencoder, batch.pictures.image.to(self.device)).chunk(2, dim=1)[
                 0

@@ -1,11 +1,11 @@
-"""The paper's training: UNet, mapper, projection and null vector, with everything else frozen.
+"""The paper's training: UNet, mapper, projection and null vector; autoencoder and tower are frozen.
 
 Source of the objective: `ldm/models/diffusion/ddpm.py` and `configs/v1.yaml` of the reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,23 +13,23 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...constants import LATENT_SCALE
 from ...encoder import ExemplarEncoder
 from ...schedule import alphas_cumprod
 from ...standalone.pipeline import paint
 from ..config import TrainConfig
 from ..data.dataset import Samples
 from ..data.sample import Batch, Encoded
-from .autoencoder import encode_moments
-from .parts import starting_components
+from .initial_weights import starting_components
+from .latents import encode_moments, sample_posterior
 from .stage import Scalars, Stage, grid
 
 VALIDATED_TIMESTEPS = (50, 950)
-"""Ends of the fixed grid of timesteps of the validation losses."""
+"""First and last of the evenly spaced timesteps of the validation losses."""
+HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class ConditionedUNet(nn.Module):
-    """All that is trained, as one module, so that one wrapper distributes it."""
+    """All that is trained, as the one module that accelerate wraps for several processes."""
 
     def __init__(self, unet: UNet2DConditionModel, encoder: ExemplarEncoder) -> None:
         super().__init__()
@@ -67,21 +67,24 @@ class DenoiserStage(Stage):
         self.components = starting_components(config)
         autoencoder: Any = self.components.autoencoder
         tower: Any = self.components.encoder.clip_vision
-        self.autoencoder = autoencoder.requires_grad_(False).to(device)
+        self.autoencoder = self.to_device(autoencoder.requires_grad_(False))
         self.tower = tower.requires_grad_(False).eval()
         unet = self.components.unet
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
-        self.module = ConditionedUNet(unet, self.components.encoder).to(device).train()
-        if config.precision != "no":  # nothing is learned by what is frozen: no need for fp32
-            frozen_dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[config.precision]
-            self.autoencoder.to(frozen_dtype)
-            self.tower.to(frozen_dtype)
+        self.module = self.to_device(ConditionedUNet(unet, self.components.encoder)).train()
+        # frozen weights need no fp32; on a CPU accelerate has no autocast to fp16
+        if config.precision == "bf16" or (config.precision == "fp16" and device.type != "cpu"):
+            self.autoencoder.to(HALF[config.precision])
+            self.tower.to(HALF[config.precision])
         self.alphas = alphas_cumprod().float().to(device)
+        self.timesteps = torch.arange(len(self.alphas), device=device)
+        if config.timestep_sampling == "min_snr":
+            self.timesteps = timesteps_by_weight(self.min_snr_weight(self.timesteps))
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> Encoded:
-        """Put samples through the frozen parts; those from `encode-samples` already went."""
+        """Put samples through autoencoder and tower, unless `encode-samples` has done so."""
         if isinstance(batch.content, Encoded):
             return Encoded(*(tensor.float() for tensor in batch.content))
         image, keep_mask, exemplar, _ = batch.content
@@ -93,46 +96,49 @@ class DenoiserStage(Stage):
         class_token = self.components.encoder.class_token(exemplar).float()
         return Encoded(moments, masked_moments, keep_mask, class_token)
 
-    def unet_input(self, encoded: Encoded, batch: Batch) -> Tensor:
+    def min_snr_weight(self, timestep: Tensor) -> Tensor:
+        """Weight of the loss at timesteps [B], at most 1 (Hang et al. 2023, for ε prediction)."""
+        assert self.config.min_snr is not None
+        snr = self.alphas[timestep] / (1.0 - self.alphas[timestep])
+        return snr.clamp(max=self.config.min_snr) / snr
+
+    def unet_input(self, encoded: Encoded, batch: Batch, timestep: Tensor) -> Tensor:
         """Noisy latents, masked-image latents and keep mask, [B, 9, h, w]."""
         clean = sample_posterior(encoded.moments, batch.draws.posterior_noise)
         masked = sample_posterior(encoded.masked_moments, batch.draws.masked_posterior_noise)
-        alpha = self.alphas[batch.draws.timestep][:, None, None, None]
+        alpha = self.alphas[timestep][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1.0 - alpha).sqrt() * batch.draws.noise
         return torch.cat([noisy, masked, encoded.keep_mask], dim=1)
 
     def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
         """Squared error of ε over the whole latent."""
         encoded = self.encode(batch)
+        timestep = self.timesteps[batch.draws.timestep]
         dropped = batch.draws.uniform < self.config.drop
         if self.config.drop_per == "batch":
             dropped = dropped[:1].expand_as(dropped)
-        predicted = module(
-            self.unet_input(encoded, batch), batch.draws.timestep, encoded.class_token, dropped
-        )
+        unet_input = self.unet_input(encoded, batch, timestep)
+        predicted = module(unet_input, timestep, encoded.class_token, dropped)
         error = (predicted.float() - batch.draws.noise).square()
         weight = 1.0 + (self.config.hole_weight - 1.0) * (1.0 - encoded.keep_mask)
         by_sample = (error * weight).mean((1, 2, 3)) / weight.mean((1, 2, 3))
-        if self.config.min_snr is not None:
-            alpha = self.alphas[batch.draws.timestep]
-            snr = alpha / (1.0 - alpha)
-            by_sample = by_sample * snr.clamp(max=self.config.min_snr) / snr
+        if self.config.min_snr is not None and self.config.timestep_sampling == "uniform":
+            by_sample = by_sample * self.min_snr_weight(timestep)
         return by_sample.mean(), {"hole": hole_error(error, encoded.keep_mask).detach()}
 
     @torch.no_grad()
     def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
         """Error of ε inside the hole, with the true context, another sample's, and the null vector.
 
-        The gap between true and shuffled is what the model takes from the exemplar.
+        `gap` is shuffled less true: how much the right exemplar helps.
         """
         errors: dict[str, list[Tensor]] = {"true": [], "shuffled": [], "null": []}
         first, last = VALIDATED_TIMESTEPS
         for batch in batches:
             B = len(batch.draws.timestep)
             timestep = torch.linspace(first, last, B, device=self.device).long()
-            batch = batch._replace(draws=batch.draws._replace(timestep=timestep))
             encoded = self.encode(batch)
-            token, unet_input = encoded.class_token, self.unet_input(encoded, batch)
+            token, unet_input = encoded.class_token, self.unet_input(encoded, batch, timestep)
             none = torch.zeros(B, dtype=torch.bool, device=self.device)
             for name, tokens, dropped in (
                 ("true", token, none),
@@ -146,8 +152,8 @@ class DenoiserStage(Stage):
         return {**means, "gap": means["shuffled"] - means["true"]}
 
     @torch.no_grad()
-    def sheet(self, batch: Batch) -> Tensor:
-        """Rows of picture, picture with hole, exemplar, and two results."""
+    def preview(self, batch: Batch) -> Tensor:
+        """Rows of picture, masked image, exemplar, and results of two seeds."""
         config = self.config.validation
         rows: list[list[Tensor]] = []
         pictures = batch.pictures
@@ -177,15 +183,26 @@ class DenoiserStage(Stage):
             rows.append([picture, holed, view[0], *shown])
         return grid(rows)
 
-    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The whole model, frozen parts included, and what shapes cannot tell."""
+    def export(self, open_data: Callable[[], Samples]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The whole model, autoencoder and tower included, and its numbers of attention heads."""
         return self.components.to_original(), self.config.model.hints
 
 
-def sample_posterior(moments: Tensor, noise: Tensor) -> Tensor:
-    """Scaled latents [B, 4, h, w] from unscaled mean and log-variance [B, 8, h, w]."""
-    mean, logvar = moments.chunk(2, dim=1)
-    return (mean + noise * torch.exp(0.5 * logvar)) * LATENT_SCALE
+def timesteps_by_weight(weight: Tensor) -> Tensor:
+    """Turn uniform timesteps into ones drawn in proportion to a weight: a table to look them up in.
+
+    Entry i is the quantile (i + 1/2) / n of the weighted distribution, so n entries taken alike
+    often stand for it; only timesteps of less than 1/n of the weight may be left out.
+
+    Args:
+        weight: [n], positive.
+
+    Returns:
+        [n] timesteps, ascending.
+    """
+    share = weight.double().cumsum(0) / weight.double().sum()
+    quantiles = (torch.arange(len(weight), device=weight.device).double() + 0.5) / len(weight)
+    return torch.searchsorted(share, quantiles)
 
 
 def hole_error(error: Tensor, keep_mask: Tensor) -> Tensor:

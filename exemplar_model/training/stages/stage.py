@@ -1,19 +1,21 @@
-"""What the engine trains: one stage is a module, its loss, and what becomes of it."""
+"""The interface of a training stage, which the engine trains: a module, its loss, its export."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torchvision.utils import make_grid
 
 from ..config import TrainConfig
 from ..data.dataset import Samples
 from ..data.sample import Batch, collate
 
 Scalars = dict[str, Tensor]
+AModule = TypeVar("AModule", bound=nn.Module)
 
 
 class Stage(ABC):
@@ -21,8 +23,8 @@ class Stage(ABC):
 
     Attributes:
         config: of the run.
-        device: where everything lives.
-        module: all that is trained, and nothing else that has parameters with gradients.
+        device: of all weights and batches.
+        module: every parameter with a gradient, and no other, is in it.
     """
 
     module: nn.Module
@@ -31,29 +33,40 @@ class Stage(ABC):
         self.config = config
         self.device = device
 
+    def to_device(self, module: AModule) -> AModule:
+        """Move a module to the device, in the memory format of the configuration."""
+        if not self.config.channels_last:
+            return module.to(self.device)
+        moved: Any = module  # torch's annotations of `to` lack the format
+        return moved.to(self.device, memory_format=torch.channels_last)
+
     def begin(self, step: int) -> None:  # noqa: B027 - most stages have nothing to do
-        """Before the update after `step` others."""
+        """Called before each update; `step` updates are done."""
 
     @abstractmethod
     def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
-        """Loss of a batch, and parts of it worth watching.
+        """Loss of a batch, and values to be logged.
 
         Args:
-            module: `self.module`, perhaps wrapped for distribution.
-            batch: of samples, on the device.
+            module: `self.module`, or what accelerate wrapped it in.
+            batch: as `dataset.collate` makes it, on the device.
         """
 
     @abstractmethod
     def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
-        """Losses on held-out batches, always the same ones."""
+        """Losses on held-out batches."""
 
     @abstractmethod
-    def sheet(self, batch: Batch) -> Tensor:
-        """A picture of what has been learned: [3, H, W] in [0, 1]."""
+    def preview(self, batch: Batch) -> Tensor:
+        """Held-out samples with their results as one picture: [3, H, W] in [0, 1]."""
 
     @abstractmethod
-    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Weights under their original names, and metadata that their shapes cannot tell."""
+    def export(self, open_data: Callable[[], Samples]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Weights under their original names, and metadata that their shapes cannot tell.
+
+        Args:
+            open_data: opens the training data, for stages that need them.
+        """
 
 
 def fixed_batches(dataset: Samples, samples: int, size: int) -> Iterable[Batch]:
@@ -64,4 +77,5 @@ def fixed_batches(dataset: Samples, samples: int, size: int) -> Iterable[Batch]:
 
 def grid(rows: list[list[Tensor]]) -> Tensor:
     """Pictures [3, S, S] of equal size, in rows and columns: [3, rows × S, columns × S]."""
-    return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1).clamp(0.0, 1.0)
+    cells = [cell for row in rows for cell in row]
+    return make_grid(cells, nrow=len(rows[0]), padding=0).clamp(0.0, 1.0)

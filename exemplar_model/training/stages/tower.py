@@ -1,12 +1,12 @@
 """Stage 2 of a small model: its own class-token tower (the paper takes CLIP ViT-L/14).
 
-The tower learns to say in one token what a small decoder needs to draw the object, alone on grey,
-from an augmented exemplar. The decoder is thrown away.
+From its class token of an augmented exemplar, a small decoder must draw the object alone on grey.
+The decoder is thrown away after training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from ..data.sample import Batch
 from .stage import Scalars, Stage, grid
 
 DRAWING_SIDE = 32
-"""Side of what the decoder draws."""
+"""Side of the decoder's drawing, in pixels."""
 
 
 class Drawing(nn.Module):
@@ -62,10 +62,10 @@ class TowerStage(Stage):
         super().__init__(config, device)
         self.encoder = ExemplarEncoder(config.model.encoder).to(device)
         prepare_to_learn(self.encoder)
-        self.module = Drawing(self.encoder).to(device)
+        self.module = self.to_device(Drawing(self.encoder))
 
     def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
-        """L1 and squared error of the drawing."""
+        """L1 and four times the squared error of the drawing."""
         difference = module(batch.pictures.exemplar).float() - _target(batch)
         squared = difference.square().mean()
         return difference.abs().mean() + 4.0 * squared, {"squared": squared.detach()}
@@ -80,7 +80,7 @@ class TowerStage(Stage):
         return {"squared": float(torch.stack(errors).mean())}
 
     @torch.no_grad()
-    def sheet(self, batch: Batch) -> Tensor:
+    def preview(self, batch: Batch) -> Tensor:
         """Rows of exemplar, object and drawing."""
         columns = (
             F.interpolate(batch.pictures.exemplar, size=96, mode="area"),
@@ -89,7 +89,7 @@ class TowerStage(Stage):
         )
         return grid([[column[i] for column in columns] for i in range(len(columns[0]))])
 
-    def export(self, dataset: Samples) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def export(self, open_data: Callable[[], Samples]) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The tower alone."""
         original = encoder_to_original(
             {k: v for k, v in self.encoder.state_dict().items() if k.startswith(TOWER)}

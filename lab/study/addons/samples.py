@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from exemplar_model.training.config import TrainConfig
 from exemplar_model.training.data.dataset import Samples
 from exemplar_model.training.data.sample import Batch, Draws, Encoded, collate, draw
-from exemplar_model.training.stages.autoencoder import encode_moments
 from exemplar_model.training.stages.denoiser import DenoiserStage
+from exemplar_model.training.stages.latents import encode_moments
 
 BATCH = 16
 LUMA = (0.299, 0.587, 0.114)

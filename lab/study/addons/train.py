@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from exemplar_model.files import written_whole
-from exemplar_model.training.config import CutoutData, Parts, TrainConfig, load_config
+from exemplar_model.training.config import CutoutData, InitialWeights, TrainConfig, load_config
 from exemplar_model.training.data.batches import BatchPlan, StepBatches
 from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.engine import learning_rate
@@ -44,7 +44,7 @@ def recipe(model: Path, pictures: Path, out: Path) -> TrainConfig:
     data = CutoutData(
         kind="cutouts", objects=pictures / "objects", backgrounds=pictures / "backgrounds"
     )
-    changes: dict[str, Any] = {"data": data, "init": Parts(model=model), "out": out}
+    changes: dict[str, Any] = {"data": data, "init": InitialWeights(model=model), "out": out}
     changes |= {"batch": 16, "warmup": 20, "weight_decay": 0.0, "seed": 0}
     return load_config("tiny").model_copy(update=changes)
 

@@ -1,4 +1,4 @@
-"""The weights that a run starts from."""
+"""The weights that a run starts from: from the files under `init`, or random."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...constants import LATENT_CHANNELS, UNET_CHANNELS
 from ...encoder import TOWER, load_tower
-from ...standalone.components import Components, ModelConfig, load_original
+from ...standalone.components import Components, ModelConfig, load_original, new_autoencoder
 from ...weights.checkpoint import Checkpoint, read_checkpoint, read_components
 from ...weights.key_maps import autoencoder_names, unet_names
 from ...weights.reading import CheckpointError, component_file, read_weights
@@ -30,9 +31,7 @@ def starting_components(config: TrainConfig) -> Components:
         CheckpointError: a file cannot be read.
     """
     init = config.init
-    for key, path in init:
-        if path is not None and not path.exists():
-            raise ConfigError(f"init.{key}: there is no {path}.")
+    _require_files(config)
     if init.stable_diffusion and not (init.tower or init.model):
         raise ConfigError(
             "init.tower is missing: Stable Diffusion has no vision tower, name a folder with "
@@ -44,20 +43,38 @@ def starting_components(config: TrainConfig) -> Components:
         found = read_components(init.stable_diffusion)
         unet = _present(init.stable_diffusion, "UNet", found.unet)
         _fit(init.stable_diffusion, load_original, components.unet, widened(unet), unet_names)
-        _load_autoencoder(components, init.stable_diffusion, found)
+        _load_autoencoder(components.autoencoder, init.stable_diffusion, found)
     if init.autoencoder:
         found = read_components(init.autoencoder)
-        _load_autoencoder(components, init.autoencoder, found)
+        _load_autoencoder(components.autoencoder, init.autoencoder, found)
     if init.tower:
         _fit(init.tower, load_tower, components.encoder, read_tower(init.tower))
     return components
 
 
-def widened(unet: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A UNet of Stable Diffusion that also takes masked-image latents and keep mask.
+def starting_autoencoder(config: TrainConfig) -> AutoencoderKL:
+    """The autoencoder of a configuration, as `starting_components` has it, without the rest.
 
-    Five zero input channels are added behind the four that it has, so that at first it predicts
-    what it did (`scripts/modify_checkpoints.py` of the reference repository).
+    Raises:
+        ConfigError: a file does not fit the sizes in the configuration, or is missing.
+        CheckpointError: a file cannot be read.
+    """
+    init = config.init
+    _require_files(config)
+    if init.model:
+        return _whole(init.model, config.model).autoencoder
+    autoencoder = new_autoencoder(config.model).eval()
+    for path in (init.stable_diffusion, init.autoencoder):
+        if path:
+            _load_autoencoder(autoencoder, path, read_components(path))
+    return autoencoder
+
+
+def widened(unet: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A UNet of Stable Diffusion whose input also has masked-image latents and keep mask.
+
+    The weights of the five new input channels are zero, so that at first it predicts what it did
+    (`scripts/modify_checkpoints.py` of the reference repository).
 
     Raises:
         CheckpointError: it does not take four channels.
@@ -92,19 +109,25 @@ def read_tower(path: Path) -> dict[str, Tensor]:
 def _whole(path: Path, config: ModelConfig) -> Components:
     checkpoint = read_checkpoint(path)
     if ModelConfig.from_checkpoint(checkpoint) != config:
-        raise ConfigError(f"init.model: {path.name} has other sizes than `model` asks for.")
+        raise ConfigError(f"init.model: {path.name} has other sizes than the section `model`.")
     return Components.from_checkpoint(checkpoint)
 
 
-def _load_autoencoder(components: Components, path: Path, found: Checkpoint) -> None:
-    autoencoder = _present(path, "autoencoder", found.autoencoder)
-    _fit(path, load_original, components.autoencoder, autoencoder, autoencoder_names)
+def _require_files(config: TrainConfig) -> None:
+    for key, path in config.init:
+        if path is not None and not path.exists():
+            raise ConfigError(f"init.{key}: there is no {path}.")
 
 
-def _present(path: Path, what: str, part: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    if not part:
-        raise CheckpointError(f"{path.name} holds no {what} and cannot start this run.")
-    return part
+def _load_autoencoder(autoencoder: AutoencoderKL, path: Path, found: Checkpoint) -> None:
+    weights = _present(path, "autoencoder", found.autoencoder)
+    _fit(path, load_original, autoencoder, weights, autoencoder_names)
+
+
+def _present(path: Path, name: str, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if not weights:
+        raise CheckpointError(f"{path.name} holds no {name} and cannot start this run.")
+    return weights
 
 
 def _fit(path: Path, load: Callable[..., None], *arguments: Any) -> None:
