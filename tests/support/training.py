@@ -38,9 +38,9 @@ def small_batch(config: TrainConfig, size: int = 4) -> Batch:
     return collate([dataset[0, index] for index in range(size)])
 
 
-def with_uniform(batch: Batch, values: list[float]) -> Batch:
-    """The batch with other uniform draws, one per sample."""
-    return batch._replace(draws=batch.draws._replace(uniform=torch.tensor(values)))
+def with_draws(batch: Batch, **draws: torch.Tensor) -> Batch:
+    """The batch with other random numbers, one per sample."""
+    return batch._replace(draws=batch.draws._replace(**draws))
 
 
 def equal_samples(one: Batch, other: Batch) -> bool:

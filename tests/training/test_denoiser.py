@@ -7,12 +7,14 @@ from torch import nn
 
 from exemplar_model.standalone.components import Components, new_unet
 from exemplar_model.training.config import ConfigError
-from exemplar_model.training.stages.denoiser import DenoiserStage, Encoded
+from exemplar_model.training.data.open import open_dataset
+from exemplar_model.training.data.sample import Encoded, collate
+from exemplar_model.training.stages.denoiser import DenoiserStage
 from exemplar_model.training.stages.initial_weights import read_tower, starting_components, widened
 from exemplar_model.training.stages.latents import sample_posterior
 from exemplar_model.weights.key_maps import unet_from_diffusers
 from exemplar_model.weights.reading import CheckpointError
-from tests.support.training import small_batch, small_config, with_uniform
+from tests.support.training import small_batch, small_config, with_draws
 
 CPU = torch.device("cpu")
 
@@ -99,15 +101,7 @@ def test_drawing_timesteps_by_their_weight_costs_what_weighting_them_does(tmp_pa
     """On average over all timesteps, up to the mean weight; the error falls with the timestep."""
     weighting = DenoiserStage(small_config(tmp_path, "min_snr=1"), CPU)
     drawing = DenoiserStage(small_config(tmp_path, "min_snr=1", "timestep_sampling=min_snr"), CPU)
-    repeated = Batch(
-        *(
-            type(part)(
-                *(tensor[:1].expand(50, *tensor.shape[1:]) for tensor in part if tensor is not None)
-            )
-            for part in (batch.content, batch.draws)
-        ),
-        [],
-    )
+    repeated = collate([open_dataset(weighting.config, weighting.config.data)[0, 0]] * 50)
 
     class Guess(nn.Module):
         def forward(self, unet_input, timestep, class_token, dropped):
@@ -116,9 +110,7 @@ def test_drawing_timesteps_by_their_weight_costs_what_weighting_them_does(tmp_pa
 
     def mean_loss(stage):
         losses = [
-            stage.loss(
-                Guess(), repeated._replace(draws=repeated.draws._replace(timestep=timestep))
-            )[0]
+            stage.loss(Guess(), with_draws(repeated, timestep=timestep))[0]
             for timestep in torch.arange(1000).split(50)
         ]
         return float(torch.stack(losses).mean())
@@ -144,7 +136,7 @@ def test_memory_format_changes_no_loss(tmp_path, batch):
 
 
 def test_each_sample_drops_its_condition_by_its_own_coin(stage, batch):
-    batch = with_uniform(batch, [0.1, 0.3, 0.19, 0.2])
+    batch = with_draws(batch, uniform=torch.tensor([0.1, 0.3, 0.19, 0.2]))
     module = Fixed(batch.draws.noise)
     stage.loss(module, batch)
     assert module.dropped.tolist() == [True, False, True, False]
@@ -154,7 +146,7 @@ def test_the_reference_drops_the_whole_micro_batch(tmp_path, batch):
     stage = DenoiserStage(small_config(tmp_path, "drop_per=batch"), CPU)
     module = Fixed(batch.draws.noise)
     for first, dropped in ((0.1, True), (0.9, False)):
-        stage.loss(module, with_uniform(batch, [first, 0.0, 0.5, 0.99]))
+        stage.loss(module, with_draws(batch, uniform=torch.tensor([first, 0.0, 0.5, 0.99])))
         assert module.dropped.tolist() == [dropped] * 4
 
 
@@ -164,7 +156,7 @@ def gradients(stage, batch):
 
 
 def test_gradient_reaches_all_that_is_trained_and_nothing_else(stage, batch):
-    batch = with_uniform(batch, [0.0, 0.9, 0.0, 0.9])
+    batch = with_draws(batch, uniform=torch.tensor([0.0, 0.9, 0.0, 0.9]))
     reached = gradients(stage, batch)
     groups = {name.split(".")[0] for name in reached}
     assert groups == {"unet", "mapper", "final_ln", "proj_out", "uncond_vector"}
@@ -173,12 +165,12 @@ def test_gradient_reaches_all_that_is_trained_and_nothing_else(stage, batch):
 
 
 def test_the_null_vector_learns_from_dropped_samples_only(stage, batch):
-    batch = with_uniform(batch, [0.9] * 4)
+    batch = with_draws(batch, uniform=torch.tensor([0.9] * 4))
     assert "uncond_vector" not in gradients(stage, batch)
 
 
 def test_the_mapper_learns_from_the_other_samples_only(stage, batch):
-    batch = with_uniform(batch, [0.0] * 4)
+    batch = with_draws(batch, uniform=torch.tensor([0.0] * 4))
     reached = gradients(stage, batch)
     assert "uncond_vector" in reached
     assert not any(name.startswith(("mapper", "proj_out", "final_ln")) for name in reached)

@@ -23,7 +23,7 @@ from exemplar_model.training.stages.latents import encode_moments
 from exemplar_model.training.stages.stage import fixed_batches
 from exemplar_model.training.stages.tower import TowerStage
 from exemplar_model.weights.key_maps import autoencoder_names
-from tests.support.training import small_batch, small_config, with_uniform
+from tests.support.training import small_batch, small_config, with_draws
 
 CPU = torch.device("cpu")
 SCALE = 0.18215
@@ -150,7 +150,7 @@ class Answer(torch.nn.Module):
 
 def test_some_samples_are_decoded_with_the_surroundings_of_their_hole(tmp_path):
     stage = AutoencoderStage(autoencoder_config(tmp_path, "masked_share=0.3"), CPU)
-    batch = with_uniform(small_batch(stage.config), [0.29, 0.31, 0.0, 0.9])
+    batch = with_draws(small_batch(stage.config), uniform=torch.tensor([0.29, 0.31, 0.0, 0.9]))
     module = Answer(batch.pictures.image, torch.randn(4, 4, 16, 16), torch.zeros(4, 4, 16, 16))
     stage.loss(module, batch)
     image, noise, keep_mask, holed = module.shown
