@@ -186,8 +186,8 @@ def sampled(narrow: Any) -> dict[str, Any]:
 def test_no_sampler_depends_on_how_the_batch_is_divided(sampled: dict[str, Any]) -> None:
     """Whichever of the samplers that the host has."""
     assert len(sampled["errors"]) > 30
-    different = {name: e for name, e in sampled["errors"].items() if e is None or e > 1e-3}
-    assert not different
+    different = {name: e for name, e in sampled["errors"].items() if e is None or e > 1e-5}
+    assert not different  # measured: at most 1.9e-6
 
 
 def test_regions_draw_noise_of_their_own(sampled: dict[str, Any]) -> None:
