@@ -147,5 +147,5 @@ def _encode(stage: DenoiserStage, dataset: Samples, indices: range) -> Encoded:
     for first in range(0, len(indices), BATCH):
         batch = collate([dataset[0, index] for index in indices[first : first + BATCH]])
         encoded = stage.encode(batch.to(stage.device))
-        batches.append(Encoded(*(tensor.half().cpu() for tensor in encoded)))
+        batches.append(Encoded(*(tensor.half().cpu().contiguous() for tensor in encoded)))
     return Encoded(*map(torch.cat, zip(*batches, strict=True)))
