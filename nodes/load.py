@@ -5,9 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..exemplar_model.weights.checkpoint import read_checkpoint
-from .errors import plain_errors
 from .host.autoencoder import build_autoencoder
 from .host.encoder import build_encoder
+from .host.errors import plain_errors
 from .host.files import MODELS, file_stamp, read_weights
 from .host.model import build_model
 from .host.precision import WEIGHT_DTYPES

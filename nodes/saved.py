@@ -8,8 +8,8 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..exemplar_model.saved import SavedExemplar
-from .errors import plain_errors
 from .host.encoder import HostEncoder
+from .host.errors import plain_errors
 from .host.files import file_stamp
 from .host.saved_exemplars import EXEMPLARS, new_exemplar_path, output_entry, to_conditioning
 from .node import ExemplarEncoderSocket, ExemplarNode, schema

@@ -19,8 +19,8 @@ from ...exemplar_model.mask import latent_keep_mask
 from ...exemplar_model.weights.checkpoint import Checkpoint, read_checkpoint
 from ...exemplar_model.weights.reading import CheckpointError
 from ...exemplar_model.weights.sizes import UNetConfig
-from ..errors import plain_errors
 from .attention import use_fused_attention_on_cpu, use_single_token_attention
+from .errors import plain_errors
 from .files import read_weights
 from .precision import WEIGHT_DTYPES, cast_dtype
 from .versions import call_supported

@@ -17,7 +17,7 @@ import comfy.model_management as management
 import comfy.sample
 import latent_preview
 from pack.exemplar_model.weights.checkpoint import read_checkpoint
-from pack.nodes.host import batches, files, model, painting, samplers
+from pack.nodes.host import autoencoder, batches, files, model, painting, samplers
 
 torch.set_grad_enabled(False)
 checkpoint = read_checkpoint(path, files.read_weights)

@@ -15,7 +15,7 @@ from PIL import Image
 import numpy as np
 from pack.nodes import load
 from pack.nodes.host import files
-from tiny_model.held_out import scenes
+from lab.tiny_model.held_out import scenes
 
 torch.set_grad_enabled(False)
 latent_preview.args.preview_method = latent_preview.LatentPreviewMethod.Latent2RGB

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..exemplar_model.errors import UserError
+from ...exemplar_model.errors import UserError
 
 
 @contextmanager
