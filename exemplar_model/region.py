@@ -17,7 +17,7 @@ from .poisson import blend_gradients, fill_smoothly
 MIN_RESOLUTION = 64
 MIN_MARGIN = 8
 """Pixels of surroundings that a region has around its mask, however small `context` is."""
-MID_GREY = 0.5
+MID_GRAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Regions:
                 pasted into a picture of its own.
             feather_pixels: width of the ramp outside the mask, in pixels of the picture; it ends
                 a pixel before the region does.
-            color: fit the colours of each patch to the picture at the border of the pasted area.
+            color: fit the colors of each patch to the picture at the border of the pasted area.
 
         Returns:
             Pictures [B, H, W, 3] and the weight with which each pixel was pasted [B, H, W].
@@ -166,9 +166,9 @@ class Regions:
 
 
 def _fill(image: Tensor, hole: Tensor) -> Tensor:
-    """Continue a picture [H, W, 3] into its hole [H, W]; grey if the hole is all of it."""
+    """Continue a picture [H, W, 3] into its hole [H, W]; gray if the hole is all of it."""
     if hole.all():
-        return torch.full_like(image, MID_GREY)
+        return torch.full_like(image, MID_GRAY)
     return fill_smoothly(image.permute(2, 0, 1), ~hole).permute(1, 2, 0)  # HWC -> CHW -> HWC
 
 
@@ -209,7 +209,7 @@ def find_regions(
     """Plan what to paint.
 
     Args:
-        images: [B, H, W, C] in [0, 1]; grey becomes RGB, of alpha only 0 counts (see
+        images: [B, H, W, C] in [0, 1]; gray becomes RGB, of alpha only 0 counts (see
             `Regions.crop`).
         masks: [N, h, w] or [h, w], 1 = repaint; resized to the images and thresholded.
         resolution: painting resolution in pixels: side of a square of equal area.

@@ -58,20 +58,20 @@ def paint(
     """Paint exemplars into the masked areas of pictures.
 
     Args:
-        components: the model, all parts on one device and in one dtype.
+        components: the model, all on one device and in one dtype.
         images: [B, H, W, C] in [0, 1], of any floating-point dtype.
         masks: [N, H, W], 1 = repaint; paired with images as `region.pair` says.
-        exemplars: pictures [H, W, 3] in [0, 1]: one, or one for each region. Pictures and masks
-            may be on another device than the model.
+        exemplars: pictures [H, W, C] in [0, 1]: one, or one for each region. Exemplars, images and
+            masks may be on another device than the model.
         seed: of the start noise, drawn on the CPU as hosts draw it.
         steps: sampling steps.
         cfg: guidance scale away from the null condition.
         algorithm: "plms" or "ddim".
         context: size of the region relative to the mask's bounding box, 2 = twice as wide and
             high; None = whole image.
-        resolution: side of a square region; others get the same area.
+        resolution: painting resolution in pixels: side of a square of equal area.
         feather: width in pixels of the ramp outside the mask.
-        color: fit the colours of the result to the picture at the border of the pasted area.
+        color: fit the colors of the result to the picture at the border of the pasted area.
         callback: progress, as in `sampler.Callback`.
 
     Raises:

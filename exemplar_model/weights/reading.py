@@ -20,8 +20,7 @@ from ..errors import UserError
 StateDict = dict[str, Tensor]
 
 ReadFile = Callable[[Path], tuple[Any, Mapping[str, str]]]
-"""Reads one file: what it holds, which is tensors by name if it is a file of weights, and its
-metadata."""
+"""Reads one file: its content (tensors by name, if it is a file of weights) and its metadata."""
 
 LightningCallback = type(
     "ModelCheckpoint", (), {"__module__": "pytorch_lightning.callbacks.model_checkpoint"}

@@ -61,11 +61,15 @@ class FileChoices:
     """Files and folders that a combo offers."""
 
     def __init__(self, find: Callable[[], dict[str, Path]], absent: str) -> None:
-        """Of what `find` finds by name; `absent` is the message for a `{name}` of no file."""
+        """
+        Args:
+            find: paths by the names that the combo shows.
+            absent: error message for a name that is not found, with the field `{name}`.
+        """
         self._find, self._absent = find, absent
 
     def names(self) -> list[str]:
-        """What the combo offers, in its order."""
+        """The names that the combo offers, in its order."""
         return list(self._find())
 
     def path(self, name: str) -> Path:
@@ -89,7 +93,7 @@ MODELS = FileChoices(
 
 
 def file_stamp(path: Path) -> str:
-    """Changes when the file, or a file of the folder, is replaced."""
+    """A text that changes when the file, or a file in the folder, is replaced."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats = [file.stat() for file in files]
     return f"{path}:" + ",".join(f"{each.st_mtime_ns}-{each.st_size}" for each in stats)

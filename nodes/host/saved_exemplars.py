@@ -1,4 +1,4 @@
-"""Saved exemplars: where they lie."""
+"""Where saved exemplars are found, and where new ones are written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EXEMPLARS = FileChoices(
     f"There is no saved exemplar '{{name}}'; put it into models/{FOLDER} and refresh, or save one "
     "with Save Exemplar.",
 )
-"""Those of the model folder first, then those of the output folder."""
+"""Files of the model folder first, then those of the output folder."""
 
 
 def new_exemplar_path(prefix: str) -> Path:
