@@ -69,8 +69,8 @@ def _areas(mask: Array, min_size: float) -> Iterator[tuple[Bounds, Tensor]]:
     kept = [area for area, size in enumerate(sizes) if size >= least]
     if len(kept) > MAX_AREAS:
         raise ValueError(
-            f"The mask has {len(kept)} separate areas, more than {MAX_AREAS}; fill its gaps, or raise "
-            "min_size to drop the small ones."
+            f"The mask has {len(kept)} separate areas, more than {MAX_AREAS}; fill its gaps, or "
+            "raise min_size to drop the small ones."
         )
     kept.sort(key=lambda area: (boxes[area][1].start, boxes[area][0].start))
     for area in kept:

@@ -43,8 +43,8 @@ class ExemplarPrepareMask(ExemplarNode):
                     "keep",
                     options=[KEEP_ALL, KEEP_LARGEST],
                     default=KEEP_ALL,
-                    tooltip="Which of the mask's separate areas to keep: all of them, or the largest "
-                    "alone, without specks.",
+                    tooltip="Which of the mask's separate areas to keep: all of them, or the "
+                    "largest alone, without specks.",
                 ),
             ],
             outputs=[

@@ -53,7 +53,7 @@ class ExemplarReferenceSampler(ExemplarNode):
                 ),
                 io.Sigmas.Output(
                     display_name="sigmas",
-                    tooltip="The noise levels; they end at that of timestep 0, not at zero.",
+                    tooltip="The noise levels; they end at that of timestep 0, which is not zero.",
                 ),
             ],
         )
