@@ -32,7 +32,7 @@ def command_line() -> Typer:
     from .training import commands as training
 
     return new_application(
-        "Train Paint by Example, and look into, convert and check its files.",
+        "Train Paint by Example; convert and inspect its model files.",
         training.train,
         training.export,
         training.encode_samples,

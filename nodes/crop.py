@@ -1,4 +1,4 @@
-"""Exemplar Crop To Mask and Exemplar Paste Back: the region for graphs with stock samplers."""
+"""Exemplar Crop To Mask and Exemplar Paste Back, for graphs with ComfyUI's own samplers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..exemplar_model.region import Regions, find_regions
 from .inputs import context_input, feather_input, match_color_input, resolution_input
 from .node import ExemplarNode, ExemplarRegionSocket, schema
 
-STOCK_MULTIPLE = 8
+MULTIPLE = 8
 """ComfyUI's own nodes crop pictures to multiples of this."""
 
 
@@ -46,7 +46,7 @@ class ExemplarCropToMask(ExemplarNode):
         cls, image: torch.Tensor, mask: torch.Tensor, context: float, resolution: int
     ) -> io.NodeOutput:
         regions = find_regions(
-            image, mask, resolution=resolution, multiple=STOCK_MULTIPLE, context=context
+            image, mask, resolution=resolution, multiple=MULTIPLE, context=context
         )
         return io.NodeOutput(*regions.crop(), regions)
 

@@ -133,7 +133,7 @@ class ExemplarInpaintSampler(ExemplarNode):
             multiple=vae.spacial_compression_encode(),
             context=context if region == AROUND_MASK else None,
             feather_pixels=feather,
-            exemplars=exemplar_counts(positive, negative),
+            exemplar_counts=exemplar_counts(positive, negative),
         )
         latent, painted = paint_regions(model, positive, negative, vae, *regions.crop(), **settings)
         picture, pasted = regions.paste(painted, feather, match_color)

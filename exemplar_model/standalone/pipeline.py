@@ -52,7 +52,7 @@ def paint(
     context: float | None = 2.0,
     resolution: int = 512,
     feather: int = 0,
-    color: bool = True,
+    match_color: bool = True,
     callback: Callback | None = None,
 ) -> Painting:
     """Paint exemplars into the masked areas of pictures.
@@ -71,7 +71,7 @@ def paint(
             high; None = whole image.
         resolution: painting resolution in pixels: side of a square of equal area.
         feather: width in pixels of the ramp outside the mask.
-        color: fit the colors of the result to the picture at the border of the pasted area.
+        match_color: fit the colors of the result to the picture at the border of the pasted area.
         callback: progress, as in `sampler.Callback`.
 
     Raises:
@@ -87,7 +87,7 @@ def paint(
         multiple=components.config.factor,
         context=context,
         feather_pixels=feather,
-        exemplars=[len(exemplars)],
+        exemplar_counts=[len(exemplars)],
     )
     crops, crop_masks = regions.crop()
     B = len(regions)
@@ -118,7 +118,7 @@ def paint(
     x = SAMPLERS[algorithm](denoise, from_noise(noise, sigmas[0]), sigmas, callback)
     latents = to_latents(x, sigmas[-1])
     painted = decode_latents(components, latents).to(home)
-    pictures, pasted = regions.paste(painted, feather, color)
+    pictures, pasted = regions.paste(painted, feather, match_color)
     return Painting(pictures, pasted, latents.to(home), painted)
 
 

@@ -65,7 +65,9 @@ def read_file(path: Path) -> tuple[Any, Mapping[str, str]]:
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError as error:  # its own text recommends to run the code
         raise ValueError("a pickle of more than weights, which is never run") from error
-    return content.get("state_dict", content), {}
+    if isinstance(content, dict):
+        content = cast("dict[str, Any]", content).get("state_dict", content)
+    return content, {}
 
 
 def read_weights(path: Path, read: ReadFile = read_file) -> tuple[StateDict, dict[str, str]]:

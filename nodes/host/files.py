@@ -10,18 +10,18 @@ import comfy.utils
 import folder_paths
 from torch import Tensor
 
-FOLDER = "exemplar"
-FILE_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
-DIFFUSERS_FOLDERS = (FOLDER, "diffusers")
+MODEL_FOLDER = "exemplar"
+FILE_FOLDERS = (MODEL_FOLDER, "checkpoints", "diffusion_models")
+DIFFUSERS_FOLDERS = (MODEL_FOLDER, "diffusers")
 DIFFUSERS_INDEX = "model_index.json"
 
 
 def register_model_folder(bundled: Path) -> None:
     """Make `models/exemplar` known to the host, with the pack's own folder behind it."""
-    register_folder(FOLDER, folder_paths.supported_pt_extensions)
-    paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
+    register_folder(MODEL_FOLDER, folder_paths.supported_pt_extensions)
+    paths, extensions = folder_paths.folder_names_and_paths[MODEL_FOLDER]
     paths = [*(path for path in paths if path != str(bundled)), str(bundled)]
-    folder_paths.folder_names_and_paths[FOLDER] = (paths, extensions)
+    folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, extensions)
 
 
 def register_folder(name: str, extensions: set[str]) -> None:

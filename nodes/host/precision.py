@@ -25,7 +25,7 @@ def cast_dtype(
 
     On a CPU the host computes in fp32 whatever the weights are. With AMX a step in bf16 takes a
     third of the time, so there bf16 weights stay. It would take 1.2 times as long as in fp32 with
-    AVX512-BF16 alone, three times with neither (oneDNN held to each on one CPU).
+    AVX512-BF16 alone, three times without both (one CPU, with oneDNN limited to each).
     """
     bf16_on_cpu = dtype == torch.bfloat16 and management.is_device_cpu(device)
     if bf16_on_cpu and multiplies_bf16() and not args.force_fp32:
