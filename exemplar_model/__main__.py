@@ -52,8 +52,8 @@ def main() -> None:
         if package not in EXTRAS:
             raise
         sys.exit(
-            f"The package {package} is not installed; "
-            f'install it by pip install "paint-by-example[{EXTRAS[package]}]".'
+            f"The package {package} is not installed; install it in the folder of this pack, by "
+            f'pip install -e ".[{EXTRAS[package]}]".'
         )
 
 
