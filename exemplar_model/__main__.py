@@ -32,7 +32,7 @@ def command_line() -> Typer:
     from .training import commands as training
 
     return new_application(
-        "Train Paint by Example, and look into, convert and check its files.",
+        "Train Paint by Example; convert and inspect its model files.",
         training.train,
         training.export,
         training.encode_samples,
@@ -52,8 +52,8 @@ def main() -> None:
         if package not in EXTRAS:
             raise
         sys.exit(
-            f"The package {package} is not installed; "
-            f'install it by pip install "paint-by-example[{EXTRAS[package]}]".'
+            f"The package {package} is not installed; install it in the folder of this pack, by "
+            f'pip install -e ".[{EXTRAS[package]}]".'
         )
 
 

@@ -1,4 +1,4 @@
-"""Where a region lies in its picture, and at which size it is painted."""
+"""Geometry of regions: where one lies in its picture, and at which size it is painted."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def region_bounds(
 
     It is `context` times as wide or as high as the box, at least as large as the box with its
     margin, and no larger than the picture allows in these proportions; only a box longer than that
-    changes them. The rectangle is centred on the box and shifted into the picture.
+    changes them. The rectangle is centered on the box and shifted into the picture.
 
     Args:
         box: of the mask, in pixels of the picture.
@@ -84,7 +84,10 @@ def has_shape(bounds: Bounds, shape: tuple[int, int]) -> bool:
 
 
 def paint_size(bounds: Bounds, resolution: int, multiple: int) -> tuple[int, int]:
-    """(height, width) to paint a region at: its shape, the area of `resolution`², multiples."""
+    """(height, width) at which to paint a region.
+
+    Its proportions and the area of `resolution`², as near as multiples of `multiple` allow.
+    """
     scale = resolution / (bounds.width * bounds.height) ** 0.5
 
     def fit(side: int) -> int:

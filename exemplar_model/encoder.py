@@ -115,7 +115,7 @@ class ExemplarEncoder(nn.Module):
         """Encode views.
 
         Args:
-            view: [B, 3, S, S] float32 in [0, 1], S = `config.image_size`; normalised here.
+            view: [B, 3, S, S] float32 in [0, 1], S = `config.image_size`; normalized here.
             tokens: the class token as in the paper, or all of the tower, the class token first
                 and then the patches row by row, as ObjectStitch has it (bcmi's re-implementation,
                 `FrozenCLIPImageEmbedder`).
@@ -153,7 +153,7 @@ def scale_context(context: Tensor, uncond_vector: Tensor, strength: float) -> Te
 
 
 def encoder_of(config: EncoderConfig, state_dict: Mapping[str, Tensor]) -> ExemplarEncoder:
-    """An encoder that holds the tensors given themselves; made without drawing random weights.
+    """An encoder that holds the given tensors, not copies of them; no random weights are drawn.
 
     Args:
         config: its sizes.

@@ -33,11 +33,11 @@ def exemplar_view(
     """Frame an exemplar for the encoder.
 
     Args:
-        image: [H, W, C] in [0, 1]; alpha is dropped, grey repeated, and the values are rounded to
+        image: [H, W, C] in [0, 1]; alpha is dropped, gray repeated, and the values are rounded to
             8 bit, as the reference reads pictures.
         size: side of the result.
-        framing: "stretch" ignores the aspect ratio (as trained), "pad" adds grey bars, "crop"
-            cuts the centre square; each then resizes bicubically with Pillow.
+        framing: "stretch" ignores the aspect ratio (as trained), "pad" adds gray bars, "crop"
+            cuts the center square; each then resizes bicubically with Pillow.
         mask: [h, w], 1 = the object; resized to the image. The picture is cut to the box of the
             object plus 10 px, as in training.
         background: what to put around the object if a mask is given.

@@ -25,6 +25,6 @@ def written_whole(path: Path) -> Generator[Path]:
 
 
 def flush_to_disk(file: Path) -> None:
-    """After a power cut the final name must not stand for an empty file."""
+    """Write a file through to the disk, so that a power cut leaves no empty file under its name."""
     with file.open("r+b") as opened:  # Windows flushes only what is open for writing
         os.fsync(opened.fileno())

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 def to_rgb(image: Tensor) -> Tensor:
-    """[..., C] of any number of channels to float32 [..., 3]: alpha is dropped, grey repeated."""
+    """[..., C] of any number of channels to float32 [..., 3]: alpha is dropped, gray repeated."""
     channels = 3 if image.shape[-1] >= 3 else 1
     return image[..., :channels].float().expand(*image.shape[:-1], 3)
 

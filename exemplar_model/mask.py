@@ -16,8 +16,8 @@ from .bounds import Bounds, mask_box
 ndimage = cast("Any", _ndimage)
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MAX_PARTS = 256
-"""More parts than this are noise in the mask, and would fill the memory with masks."""
+MAX_AREAS = 256
+"""More separate areas than this are noise in the mask, and would fill the memory with masks."""
 
 
 def require_marked(mask: Tensor, number: int, count: int) -> Bounds:
@@ -34,53 +34,53 @@ def require_marked(mask: Tensor, number: int, count: int) -> Bounds:
 
 
 def split_masks(masks: Tensor, min_size: float = 0.0) -> Tensor:
-    """One mask per connected part; pixels that touch at a side or a corner belong together.
+    """One mask per connected area; pixels that touch at a side or a corner belong together.
 
     Args:
         masks: [N, H, W] or [H, W], 1 = repaint; thresholded at one half. Several are split one by
             one.
-        min_size: parts with fewer pixels than this share of the largest part are dropped; with 0
-            all stay, with 1 only the largest (and its equals).
+        min_size: areas with fewer pixels than this share of the largest are dropped; with 0 all
+            stay, with 1 only the largest (and its equals).
 
     Returns:
-        [M, H, W] bool. The parts of one mask are ordered by their left edges from left to right,
+        [M, H, W] bool. The areas of one mask are ordered by their left edges from left to right,
         where these are equal by their top edges.
 
     Raises:
-        ValueError: an empty mask, or one of more than `MAX_PARTS` parts.
+        ValueError: an empty mask, or one of more than `MAX_AREAS` areas.
     """
     masks = masks.reshape(-1, *masks.shape[-2:])
-    parts: list[tuple[int, Bounds, Tensor]] = []  # the mask's number, the part's place and pixels
+    areas: list[tuple[int, Bounds, Tensor]] = []  # the mask's number, the area's box and pixels
     for number, mask in enumerate(masks):
         marked = mask >= 0.5
         require_marked(marked, number, len(masks))
-        parts += [(number, *part) for part in _parts(marked.cpu().numpy(), min_size)]
-    result = torch.zeros(len(parts), *masks.shape[-2:], dtype=torch.bool, device=masks.device)
-    for whole, (_, bounds, pixels) in zip(result, parts, strict=True):
+        areas += [(number, *area) for area in _areas(marked.cpu().numpy(), min_size)]
+    result = torch.zeros(len(areas), *masks.shape[-2:], dtype=torch.bool, device=masks.device)
+    for whole, (_, bounds, pixels) in zip(result, areas, strict=True):
         bounds.cut(whole).copy_(pixels)
     return result
 
 
-def _parts(mask: Array, min_size: float) -> Iterator[tuple[Bounds, Tensor]]:
-    """Bounding box of each part, in order, and its pixels within the box."""
+def _areas(mask: Array, min_size: float) -> Iterator[tuple[Bounds, Tensor]]:
+    """Bounding box of each area, in order, and its pixels within the box."""
     labels, sizes = _label(mask)
-    boxes = ndimage.find_objects(labels)  # (rows, columns) of each part
+    boxes = ndimage.find_objects(labels)  # (rows, columns) of each area
     least = min_size * sizes.max()
-    kept = [part for part, size in enumerate(sizes) if size >= least]
-    if len(kept) > MAX_PARTS:
+    kept = [area for area, size in enumerate(sizes) if size >= least]
+    if len(kept) > MAX_AREAS:
         raise ValueError(
-            f"The mask falls into {len(kept)} parts, more than {MAX_PARTS}; fill its gaps, or "
+            f"The mask has {len(kept)} separate areas, more than {MAX_AREAS}; fill its gaps, or "
             "raise min_size to drop the small ones."
         )
-    kept.sort(key=lambda part: (boxes[part][1].start, boxes[part][0].start))
-    for part in kept:
-        pixels = torch.tensor(labels[boxes[part]] == part + 1)
+    kept.sort(key=lambda area: (boxes[area][1].start, boxes[area][0].start))
+    for area in kept:
+        pixels = torch.tensor(labels[boxes[area]] == area + 1)
         height, width = pixels.shape
-        yield Bounds(boxes[part][1].start, boxes[part][0].start, width, height), pixels
+        yield Bounds(boxes[area][1].start, boxes[area][0].start, width, height), pixels
 
 
 def _label(mask: Array) -> tuple[Array, Array]:
-    """The number of each pixel's part [H, W], 0 for none, and the sizes of the parts from 1 on."""
+    """The number of each pixel's area [H, W], 0 for none, and the sizes of the areas from 1 on."""
     labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     return labels, np.bincount(labels.ravel())[1:]
 
@@ -94,7 +94,7 @@ def prepare_masks(
 ) -> Tensor:
     """Clean masks that came out of a segmentation, a JPEG or a hasty brush, each by itself.
 
-    In this order: threshold, choice of the part, holes, growth.
+    In this order: threshold, choice of the largest area, holes, growth.
 
     Args:
         masks: [N, H, W] or [H, W] in [0, 1], 1 = repaint.
@@ -102,7 +102,7 @@ def prepare_masks(
         grow: pixels to grow by in all eight directions, below 0 to shrink by; the border of the
             picture is no border of the mask.
         fill_holes: fill what the mask encloses. A gap that only a corner closes counts as closed.
-        largest: keep the largest connected part alone, the first from the top if several are.
+        largest: keep the largest connected area alone, the first from the top if several are.
 
     Returns:
         [N, H, W] bool.
@@ -130,12 +130,8 @@ def prepare_masks(
     return prepared
 
 
-def grow_mask(mask: Tensor, pixels: int) -> Tensor:
-    """The binary mask [H, W] and all within so many pixels of it, diagonals included."""
-    return torch.tensor(_grow(mask.cpu().numpy() > 0, pixels)).to(mask)
-
-
 def _grow(mask: Array, pixels: int) -> Array:
+    """The binary mask [H, W] and all within so many pixels of it, diagonals included."""
     # along one side after the other, at a cost that does not depend on the number of pixels
     grown = mask.view(np.uint8)
     for axis in (0, 1):
@@ -162,7 +158,7 @@ def latent_keep_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def masked_image(image: Tensor, mask: Tensor) -> Tensor:
-    """Fill the hole with mid-grey, which is 0 in the model's range of [-1, 1].
+    """Fill the hole with mid-gray, which is 0 in the model's range of [-1, 1].
 
     Args:
         image: [B, H, W, C] in [0, 1].

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 REACH = 1 / 16
 """Distance at which a correction has faded to 1/e, as a share of the region's longer side."""
 SAMPLES_PER_SIDE = 256
-"""Of the grid on which the drift of colours is read."""
+"""Of the grid on which the drift of colors is read."""
 CYCLES = 3
 """V-cycles on each level; the error falls to about a third in each."""
 SWEEPS = 3
@@ -27,7 +27,7 @@ SMALLEST = 4
 
 
 def blend_gradients(patch: Tensor, original: Tensor, kept: Tensor) -> Tensor:
-    """Fit a painted region to the picture: its own gradients, the picture's colours at the border.
+    """Fit a painted region to the picture: its own gradients, the picture's colors at the border.
 
     What most of the kept pixels got wrong alike, per channel, is the autoencoder's drift and taken
     out everywhere. What is wrong at the border besides fades out inwards. Where pixels are kept,

@@ -17,7 +17,7 @@ from .poisson import blend_gradients, fill_smoothly
 MIN_RESOLUTION = 64
 MIN_MARGIN = 8
 """Pixels of surroundings that a region has around its mask, however small `context` is."""
-MID_GREY = 0.5
+MID_GRAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ class Regions:
             erased = erased | (hole & bounds.cut(self.transparent[index]))
         return erased
 
-    def paste(self, patches: Tensor, feather_pixels: int, color: bool) -> tuple[Tensor, Tensor]:
+    def paste(
+        self, patches: Tensor, feather_pixels: int, match_color: bool
+    ) -> tuple[Tensor, Tensor]:
         """Paste painted regions into their pictures.
 
         Outside the masks and their ramps the result equals the pictures bit for bit. Regions of one
@@ -106,7 +108,7 @@ class Regions:
                 pasted into a picture of its own.
             feather_pixels: width of the ramp outside the mask, in pixels of the picture; it ends
                 a pixel before the region does.
-            color: fit the colours of each patch to the picture at the border of the pasted area.
+            match_color: fit the colors of each patch to the picture at the pasted area's border.
 
         Returns:
             Pictures [B, H, W, 3] and the weight with which each pixel was pasted [B, H, W].
@@ -131,16 +133,16 @@ class Regions:
             patch = resize_image(patch, (bounds.height, bounds.width))[0]
             area, ramp = self._pasted_area(region, feather_pixels)
             weight = feather(area.cut(self.holes[region]).float(), ramp)
-            if color:
+            if match_color:
                 kept = torch.ones(before.shape[:2], dtype=torch.bool, device=before.device)
                 area.cut(kept).copy_(weight == 0)
                 patch = blend_gradients(patch, before, kept)
-            view, share = area.cut(bounds.cut(result[target])), weight[..., None]
+            current, share = area.cut(bounds.cut(result[target])), weight[..., None]
             patch = area.cut(patch)
-            blended = torch.where(share < 1, torch.lerp(view, patch, share), patch)
-            view.copy_(torch.where(share > 0, blended, view))
-            seen = area.cut(bounds.cut(pasted[target]))
-            seen.copy_(torch.maximum(seen, weight))
+            blended = torch.where(share < 1, torch.lerp(current, patch, share), patch)
+            current.copy_(torch.where(share > 0, blended, current))
+            weights = area.cut(bounds.cut(pasted[target]))
+            weights.copy_(torch.maximum(weights, weight))
         return result, pasted
 
     def _pasted_area(self, region: int, feather_pixels: int) -> tuple[Bounds, int]:
@@ -166,14 +168,14 @@ class Regions:
 
 
 def _fill(image: Tensor, hole: Tensor) -> Tensor:
-    """Continue a picture [H, W, 3] into its hole [H, W]; grey if the hole is all of it."""
+    """Continue a picture [H, W, 3] into its hole [H, W]; gray if the hole is all of it."""
     if hole.all():
-        return torch.full_like(image, MID_GREY)
+        return torch.full_like(image, MID_GRAY)
     return fill_smoothly(image.permute(2, 0, 1), ~hole).permute(1, 2, 0)  # HWC -> CHW -> HWC
 
 
-def pair(images: int, masks: int, exemplars: Sequence[int] = (1,)) -> tuple[int, ...]:
-    """Which picture each region belongs to.
+def pair(images: int, masks: int, exemplar_counts: Sequence[int] = (1,)) -> tuple[int, ...]:
+    """Index of the picture that each region belongs to, from the numbers of images and masks.
 
     B pictures with B masks, or one for all, are pairs; one picture with N masks has N regions.
     Every region has its own exemplar, or one serves all; each of the given numbers must fit.
@@ -187,7 +189,7 @@ def pair(images: int, masks: int, exemplars: Sequence[int] = (1,)) -> tuple[int,
             "image."
         )
     regions = masks if images == 1 else images
-    for count in exemplars:
+    for count in exemplar_counts:
         if count not in (1, regions):
             raise ValueError(
                 f"{count} exemplars and {regions} masked regions cannot be paired; give one "
@@ -204,12 +206,12 @@ def find_regions(
     multiple: int,
     context: float | None,
     feather_pixels: int = 0,
-    exemplars: Sequence[int] = (1,),
+    exemplar_counts: Sequence[int] = (1,),
 ) -> Regions:
     """Plan what to paint.
 
     Args:
-        images: [B, H, W, C] in [0, 1]; grey becomes RGB, of alpha only 0 counts (see
+        images: [B, H, W, C] in [0, 1]; gray becomes RGB, of alpha only 0 counts (see
             `Regions.crop`).
         masks: [N, h, w] or [h, w], 1 = repaint; resized to the images and thresholded.
         resolution: painting resolution in pixels: side of a square of equal area.
@@ -218,7 +220,7 @@ def find_regions(
             high; None = the whole picture.
         feather_pixels: width of the ramp that is to be pasted outside the mask; each region has
             room for it, and reaches at least `MIN_MARGIN` pixels beyond its mask.
-        exemplars: numbers of exemplars, each to be checked against the regions.
+        exemplar_counts: numbers of exemplars, each to be checked against the regions.
 
     Raises:
         ValueError: an empty mask, counts that cannot be paired, or a resolution below 64.
@@ -232,7 +234,7 @@ def find_regions(
     images = to_rgb(images)
     height, width = images.shape[1:3]
     masks = masks.reshape(-1, *masks.shape[-2:])
-    image_index = pair(len(images), len(masks), exemplars)
+    image_index = pair(len(images), len(masks), exemplar_counts)
     # one by one, and kept only within their regions: many large masks would fill the memory
     boxes = [
         require_marked(_binary_mask(mask, (height, width)), number, len(masks))

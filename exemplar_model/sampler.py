@@ -1,7 +1,7 @@
 """The reference samplers in variance-exploding form, for any denoiser.
 
-`x` is the sample at noise level σ with the clean part unscaled (x = clean + σ · noise), as
-Karras et al. (2022) write it; `denoise(x, sigma)` returns the clean part. The reference
+`x` is the sample at noise level σ with the clean sample unscaled (x = clean + σ · noise), as
+Karras et al. (2022) write it; `denoise(x, sigma)` predicts the clean sample. The reference
 repository writes x·√ᾱ instead, which is x/√(1 + σ²).
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[int, Tensor, Tensor, int], None]
-"""Called after each model evaluation that ends a step with (step, clean part, x, steps)."""
+"""Called once in each step with (step, predicted clean sample, x, steps), before x changes."""
 
 
 def from_noise(noise: Tensor, sigma: Tensor) -> Tensor:

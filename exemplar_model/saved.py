@@ -154,6 +154,6 @@ class SavedExemplar:
 
 def _read_view(png: Tensor, count: int) -> Tensor:
     with Image.open(io.BytesIO(png.numpy().tobytes()), formats=("PNG",)) as picture:
-        sheet = np.array(picture.convert("RGB"))
-    views = sheet.reshape(count, -1, *sheet.shape[1:])
+        stacked = np.array(picture.convert("RGB"))  # one below the other
+    views = stacked.reshape(count, -1, *stacked.shape[1:])
     return torch.tensor(views).float() / 255

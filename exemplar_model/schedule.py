@@ -44,8 +44,8 @@ def reference_sigmas(steps: int, denoise: float = 1.0, table: Tensor | None = No
 
     Args:
         steps: number of steps over the whole schedule at denoise 1.
-        denoise: share of the schedule to run; below 1 the same number of steps covers the last
-            part, as host samplers do.
+        denoise: share of the schedule to run; below 1 the same number of steps covers its
+            end alone, as host samplers do.
         table: noise level by timestep; that of the published model if left out.
 
     Returns:

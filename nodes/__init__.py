@@ -1,1 +1,1 @@
-"""Nodes of the pack: thin layers between the host and `exemplar_model`."""
+"""Nodes of the pack: thin layers between the host, ComfyUI, and `exemplar_model`."""

@@ -1,4 +1,4 @@
-"""Exemplar Crop To Mask and Exemplar Paste Back: the region for graphs with stock samplers."""
+"""Exemplar Crop To Mask and Exemplar Paste Back, for graphs with ComfyUI's own samplers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..exemplar_model.region import Regions, find_regions
 from .inputs import context_input, feather_input, match_color_input, resolution_input
 from .node import ExemplarNode, ExemplarRegionSocket, schema
 
-STOCK_MULTIPLE = 8
-"""Stock nodes crop pictures to multiples of this."""
+MULTIPLE = 8
+"""ComfyUI's own nodes crop pictures to multiples of this."""
 
 
 class ExemplarCropToMask(ExemplarNode):
@@ -19,7 +19,8 @@ class ExemplarCropToMask(ExemplarNode):
         return schema(
             node_id="ExemplarCropToMask",
             display_name="Exemplar Crop To Mask",
-            description="Cuts the region around the mask out of a picture of any size.",
+            description="Cuts the region around the mask out of a picture of any size, and "
+            "resizes it to the size at which the model paints.",
             inputs=[
                 io.Image.Input("image", tooltip="The picture to edit."),
                 io.Mask.Input(
@@ -34,7 +35,8 @@ class ExemplarCropToMask(ExemplarNode):
                     display_name="mask", tooltip="One mask per region, cut to the region."
                 ),
                 ExemplarRegionSocket.Output(
-                    display_name="region", tooltip="For Exemplar Paste Back."
+                    display_name="region",
+                    tooltip="Where the region was cut from, for Exemplar Paste Back.",
                 ),
             ],
         )
@@ -44,7 +46,7 @@ class ExemplarCropToMask(ExemplarNode):
         cls, image: torch.Tensor, mask: torch.Tensor, context: float, resolution: int
     ) -> io.NodeOutput:
         regions = find_regions(
-            image, mask, resolution=resolution, multiple=STOCK_MULTIPLE, context=context
+            image, mask, resolution=resolution, multiple=MULTIPLE, context=context
         )
         return io.NodeOutput(*regions.crop(), regions)
 
@@ -55,8 +57,8 @@ class ExemplarPasteBack(ExemplarNode):
         return schema(
             node_id="ExemplarPasteBack",
             display_name="Exemplar Paste Back",
-            description="Pastes a painted region into its picture; outside the mask nothing "
-            "changes.",
+            description="Pastes a painted region back into its picture; outside the mask and the "
+            "feather around it nothing changes.",
             inputs=[
                 ExemplarRegionSocket.Input("region", tooltip="From Exemplar Crop To Mask."),
                 io.Image.Input("image", tooltip="The painted region, at any size."),

@@ -20,23 +20,27 @@ class EncodeExemplar(ExemplarNode):
         return schema(
             node_id="EncodeExemplar",
             display_name="Encode Exemplar",
-            description="Encodes the object of the exemplar picture: what to paint.",
+            description="Turns the picture of an object, the exemplar, into conditioning: what to "
+            "paint.",
             inputs=[
                 ExemplarEncoderSocket.Input("encoder", tooltip="From Load Exemplar Model."),
-                io.Image.Input("image", tooltip="The exemplar; several make a batch."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The exemplar: a picture of the object to paint. Several make a batch.",
+                ),
                 io.Combo.Input(
                     "framing",
                     options=list(get_args(Framing)),
                     default="stretch",
-                    tooltip="How a picture becomes square: stretch as in training, pad with grey, "
-                    "or crop the centre.",
+                    tooltip="How a picture becomes square: stretch as in training, pad with gray, "
+                    "or crop the center.",
                 ),
                 io.Combo.Input(
                     "merge",
                     options=["separate", "average"],
                     default="separate",
-                    tooltip="Several pictures: one exemplar for each region or image, or the "
-                    "average of several pictures of one object.",
+                    tooltip="What several pictures become: separate gives one exemplar for each "
+                    "region or image, average a single exemplar from pictures of one object.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -44,7 +48,8 @@ class EncodeExemplar(ExemplarNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="0 is the learned null condition, 1 the exemplar, more exaggerates it.",
+                    tooltip="How much of the exemplar: 0 is none (the model's learned null "
+                    "condition), 1 is the exemplar, more exaggerates it.",
                 ),
                 io.Mask.Input(
                     "mask",
@@ -63,7 +68,7 @@ class EncodeExemplar(ExemplarNode):
                     default="class token",
                     optional=True,
                     tooltip="Paint by Example was trained on CLIP's class token; all tokens is for "
-                    "models that were trained on all of them, as ObjectStitch.",
+                    "models that were trained on all of them, such as ObjectStitch.",
                 ),
             ],
             outputs=exemplar_outputs(),

@@ -16,8 +16,8 @@ class ExemplarGuidance(ExemplarNode):
         return schema(
             node_id="ExemplarGuidance",
             display_name="Exemplar Guidance",
-            description="Limits guidance to a part of the noise schedule; steps outside of it "
-            "evaluate the model once instead of twice.",
+            description="Limits classifier-free guidance (cfg) to an interval of the noise "
+            "schedule; steps outside of it evaluate the model once instead of twice.",
             search_aliases=["cfg interval", "limited interval guidance"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load Exemplar Model."),

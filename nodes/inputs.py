@@ -26,8 +26,8 @@ def resolution_input() -> io.Int.Input:
         min=MIN_RESOLUTION,
         max=4096,
         step=8,
-        tooltip="Painting resolution in pixels: side of a square of equal area. The model was "
-        "trained at 512.",
+        tooltip="Painting resolution in pixels: side of a square of equal area. The official model "
+        "was trained at 512.",
     )
 
 

@@ -42,7 +42,7 @@ class LoadExemplarModel(ExemplarNode):
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The denoiser."),
                 ExemplarEncoderSocket.Output(
-                    display_name="encoder", tooltip="For Encode Exemplar."
+                    display_name="encoder", tooltip="The exemplar encoder, for Encode Exemplar."
                 ),
                 io.Vae.Output(display_name="vae", tooltip="The autoencoder of the model."),
             ],

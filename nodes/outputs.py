@@ -10,6 +10,9 @@ from comfy_api.latest import io
 def exemplar_outputs() -> list[Any]:
     return [
         io.Conditioning.Output(display_name="positive", tooltip="The exemplar."),
-        io.Conditioning.Output(display_name="negative", tooltip="The learned null condition."),
-        io.Image.Output(display_name="view", tooltip="What the encoder saw."),
+        io.Conditioning.Output(
+            display_name="negative",
+            tooltip="The model's learned null condition; guidance leads away from it.",
+        ),
+        io.Image.Output(display_name="view", tooltip="The picture that the encoder saw."),
     ]

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..exemplar_model.mask import prepare_masks
 from .node import ExemplarNode, schema
 
-ALL_PARTS, LARGEST_PART = "all parts", "largest part"
+KEEP_ALL, KEEP_LARGEST = "all parts", "largest part"
 
 
 class ExemplarPrepareMask(ExemplarNode):
@@ -17,7 +17,7 @@ class ExemplarPrepareMask(ExemplarNode):
         return schema(
             node_id="ExemplarPrepareMask",
             display_name="Exemplar Prepare Mask",
-            description="Cleans a mask: threshold, largest part, holes, then growing or shrinking.",
+            description="Cleans a mask: threshold, largest area, holes, then growing or shrinking.",
             search_aliases=["fill holes", "grow mask", "shrink mask", "keep largest", "clean mask"],
             inputs=[
                 io.Mask.Input("mask", tooltip="1 = repaint. Several masks are cleaned one by one."),
@@ -41,9 +41,10 @@ class ExemplarPrepareMask(ExemplarNode):
                 ),
                 io.Combo.Input(
                     "keep",
-                    options=[ALL_PARTS, LARGEST_PART],
-                    default=ALL_PARTS,
-                    tooltip="Largest part drops all areas but the largest, such as specks.",
+                    options=[KEEP_ALL, KEEP_LARGEST],
+                    default=KEEP_ALL,
+                    tooltip="Which of the mask's separate areas to keep: all of them, or the "
+                    "largest alone, without specks.",
                 ),
             ],
             outputs=[
@@ -63,5 +64,5 @@ class ExemplarPrepareMask(ExemplarNode):
         cls, mask: torch.Tensor, threshold: float, grow: int, fill_holes: bool, keep: str
     ) -> io.NodeOutput:
         cls.require_choices(keep=keep)
-        masks = prepare_masks(mask, threshold, grow, fill_holes, keep == LARGEST_PART)
+        masks = prepare_masks(mask, threshold, grow, fill_holes, keep == KEEP_LARGEST)
         return io.NodeOutput(masks.float())

@@ -21,12 +21,13 @@ class ExemplarReferenceSampler(ExemplarNode):
             description="The paper's own sampler and timesteps, for SamplerCustom and "
             "SamplerCustomAdvanced.",
             inputs=[
-                io.Model.Input("model", tooltip="From Load Exemplar Model; has the noise levels."),
+                io.Model.Input("model", tooltip="From Load Exemplar Model, for its noise levels."),
                 io.Combo.Input(
                     "algorithm",
                     options=list(SAMPLERS),
                     default="plms",
-                    tooltip="plms is the paper's sampler; its first step evaluates twice.",
+                    tooltip="plms is the paper's sampler; its first step evaluates the model "
+                    "twice.",
                 ),
                 io.Int.Input(
                     "steps",
@@ -52,7 +53,7 @@ class ExemplarReferenceSampler(ExemplarNode):
                 ),
                 io.Sigmas.Output(
                     display_name="sigmas",
-                    tooltip="The noise levels; they end at that of timestep 0, not at zero.",
+                    tooltip="The noise levels; they end at that of timestep 0, which is not zero.",
                 ),
             ],
         )

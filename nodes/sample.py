@@ -42,7 +42,7 @@ class ExemplarInpaintSampler(ExemplarNode):
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
-                    tooltip="Of the noise that sampling starts from.",
+                    tooltip="Seed of the noise that sampling starts from.",
                 ),
                 io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Sampling steps."),
                 io.Float.Input(
@@ -51,7 +51,7 @@ class ExemplarInpaintSampler(ExemplarNode):
                     min=0.0,
                     max=100.0,
                     step=0.1,
-                    tooltip="Guidance away from the null condition; 5 in the paper.",
+                    tooltip="Guidance scale: how strongly to follow the exemplar; 5 in the paper.",
                 ),
                 io.Combo.Input(
                     "sampler_name",
@@ -89,11 +89,13 @@ class ExemplarInpaintSampler(ExemplarNode):
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The whole picture."),
-                io.Latent.Output(display_name="latent", tooltip="Of the sampled region."),
+                io.Latent.Output(display_name="latent", tooltip="Latent of the sampled region."),
                 io.Mask.Output(
                     display_name="mask", tooltip="Weight with which each pixel was pasted."
                 ),
-                io.Image.Output(display_name="region", tooltip="The region before pasting."),
+                io.Image.Output(
+                    display_name="region", tooltip="The sampled region before pasting."
+                ),
             ],
         )
 
@@ -131,7 +133,7 @@ class ExemplarInpaintSampler(ExemplarNode):
             multiple=vae.spacial_compression_encode(),
             context=context if region == AROUND_MASK else None,
             feather_pixels=feather,
-            exemplars=exemplar_counts(positive, negative),
+            exemplar_counts=exemplar_counts(positive, negative),
         )
         latent, painted = paint_regions(model, positive, negative, vae, *regions.crop(), **settings)
         picture, pasted = regions.paste(painted, feather, match_color)

@@ -22,15 +22,16 @@ class SaveExemplar(ExemplarNode):
         return schema(
             node_id="SaveExemplar",
             display_name="Save Exemplar",
-            description="Saves an encoded exemplar for Load Exemplar, into the output folder's "
-            "subfolder exemplars.",
+            description="Saves an encoded exemplar as a file in output/exemplars, for Load "
+            "Exemplar.",
             is_output_node=True,
             inputs=[
                 io.Conditioning.Input("positive", tooltip="From Encode Exemplar."),
                 io.Conditioning.Input("negative", tooltip="From Encode Exemplar."),
                 io.Image.Input("view", tooltip="From Encode Exemplar; kept as the thumbnail."),
                 ExemplarEncoderSocket.Input(
-                    "encoder", tooltip="What encoded it; the file belongs to this model."
+                    "encoder",
+                    tooltip="The encoder that made it; the file works with its model only.",
                 ),
                 io.String.Input(
                     "filename_prefix",
@@ -66,7 +67,7 @@ def only_context(conditioning: list[Any], what: str, width: int) -> torch.Tensor
     """The context [B, T, D] of a conditioning that holds nothing else.
 
     Raises:
-        ValueError: a file would lose a part of it, or it comes from another encoder.
+        ValueError: it holds what a file cannot keep, or comes from another encoder.
     """
     if len(conditioning) != 1:
         raise ValueError(
@@ -101,7 +102,8 @@ class LoadExemplar(ExemplarNode):
                     "folder's subfolder exemplars.",
                 ),
                 ExemplarEncoderSocket.Input(
-                    "encoder", tooltip="The file must belong to this model; nothing is encoded."
+                    "encoder",
+                    tooltip="From Load Exemplar Model; the file must belong to that model.",
                 ),
             ],
             outputs=exemplar_outputs(),

@@ -277,8 +277,8 @@ main()
     result = subprocess.run([sys.executable, "-c", program], **settings)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        f"The package {package} is not installed; install it by "
-        f'pip install "paint-by-example[{extra}]".\n'
+        f"The package {package} is not installed; install it in the folder of this pack, by "
+        f'pip install -e ".[{extra}]".\n'
     )
 
 

@@ -85,5 +85,5 @@ def test_old_names_of_the_autoencoders_attention() -> None:
 def test_unknown_tensors_are_refused() -> None:
     with pytest.raises(ValueError, match=r"unknown use: control\.weight"):
         unet_from_diffusers({"control.weight": torch.zeros(1)})
-    with pytest.raises(ValueError, match="only a part of"):
+    with pytest.raises(ValueError, match="needs to_q, to_k and to_v"):
         encoder_from_diffusers({"mapper.blocks.0.attn1.to_q.weight": torch.zeros(4, 4)})

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from exemplar_model.bounds import mask_box
 from exemplar_model.mask import (
-    MAX_PARTS,
+    MAX_AREAS,
     feather,
     latent_keep_mask,
     masked_image,
@@ -161,7 +161,7 @@ def test_parts_go_from_left_to_right_and_top_to_bottom() -> None:
 
 
 def test_several_masks_are_split_one_by_one() -> None:
-    """The largest part is that of the same mask, and the order of the masks stays."""
+    """The largest area is that of the same mask, and the order of the masks stays."""
     masks = torch.zeros(2, 8, 8)
     masks[0, :, 4:] = masks[0, 0, 0] = 1
     masks[1, 0, 0] = masks[1, 7, 7] = 1
@@ -174,12 +174,12 @@ def test_masks_that_cannot_be_split_are_named() -> None:
         split_masks(torch.full((4, 4), 0.49))
     with pytest.raises(ValueError, match=r"^Mask 2 of 2 is empty; .+\.$"):
         split_masks(torch.stack([torch.ones(4, 4), torch.zeros(4, 4)]))
-    side = 2 * int(MAX_PARTS**0.5) + 2
+    side = 2 * int(MAX_AREAS**0.5) + 2
     dots = torch.zeros(side, side)
     dots[::2, ::2] = 1
-    with pytest.raises(ValueError, match=r"^The mask falls into 289 parts, .+ min_size .+\.$"):
+    with pytest.raises(ValueError, match=r"^The mask has 289 separate areas, .+ min_size .+\.$"):
         split_masks(dots)
-    dots[:2] = 1  # one large part
+    dots[:2] = 1  # one large area
     assert len(split_masks(dots, 0.1)) == 1
 
 
@@ -203,7 +203,7 @@ def test_growing_reaches_what_is_near_and_shrinking_the_rest(mask: Tensor, grow:
 @settings(deadline=None)
 @given(marked_masks)
 def test_filled_is_all_that_cannot_be_reached_from_outside(mask: Tensor) -> None:
-    """Over sides, since parts of a mask hold together over corners."""
+    """Over sides, since areas of a mask hold together over corners."""
     kept = torch.nn.functional.pad((mask < 0.5).float(), (1, 1, 1, 1), value=1.0)
     outside = torch.zeros_like(kept)
     outside[0, 0] = 1.0

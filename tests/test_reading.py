@@ -187,3 +187,10 @@ def test_damaged_hints(tmp_path: Path, narrow: RandomModel, hints: str) -> None:
         assert json.loads(hints) in ({"unet_heads": 0}, [])
     except CheckpointError as error:
         assert "damaged" in str(error) or "5 heads" in str(error)
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [torch.zeros(3)], {"state_dict": [1]}])
+def test_pickles_without_tensors_by_name(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=r"^other\.pt holds no weights; the official file is"):
+        read_weights(tmp_path / "other.pt")

@@ -167,7 +167,7 @@ def test_nothing_changes_outside_the_pasted_area(
     regions = find_regions(
         image, mask, resolution=64, multiple=8, context=context, feather_pixels=feather
     )
-    result, weight = regions.paste(patches(regions), feather, color=True)
+    result, weight = regions.paste(patches(regions), feather, match_color=True)
     assert torch.equal(image, before[0]) and torch.equal(mask, before[1])
     assert result.shape == (1, 719, 1277, 3)
     outside = weight == 0
@@ -187,7 +187,7 @@ def test_paint_arrives_where_the_mask_is() -> None:
     image = torch.zeros(1, 300, 400, 3)
     mask = rectangle(300, 400, (100, 180, 200, 280))
     regions = find_regions(image, mask, **PLAN)
-    result, _ = regions.paste(torch.ones(1, *regions.size, 3), 0, color=False)
+    result, _ = regions.paste(torch.ones(1, *regions.size, 3), 0, match_color=False)
     torch.testing.assert_close(result[0, ..., 0], mask, rtol=0, atol=1e-6)
 
 
@@ -196,7 +196,7 @@ def test_crop_and_paste_of_an_unchanged_region_is_the_identity() -> None:
     mask = rectangle(128, 128, (48, 80, 48, 80))
     regions = find_regions(image, mask, **PLAN)
     cropped, _ = regions.crop()
-    result, _ = regions.paste(cropped, 8, color=False)
+    result, _ = regions.paste(cropped, 8, match_color=False)
     assert regions.bounds[0] == Bounds(32, 32, 64, 64)
     torch.testing.assert_close(result, image, rtol=0, atol=1e-6)
 
@@ -208,7 +208,7 @@ def test_several_regions_of_one_picture_overlap_in_order() -> None:
     )
     regions = find_regions(image, masks, **PLAN)
     paint = torch.stack([torch.full((*regions.size, 3), value) for value in (0.25, 0.75)])
-    result, weight = regions.paste(paint, 0, color=False)
+    result, weight = regions.paste(paint, 0, match_color=False)
     assert result.shape == (1, 200, 200, 3)
     expected = torch.zeros(200, 200)
     expected[20:100, 20:100], expected[60:140, 60:140] = 0.25, 0.75
@@ -222,11 +222,11 @@ def test_images_and_masks_in_pairs() -> None:
         [rectangle(90, 120, (10, 40, 10, 40)), rectangle(90, 120, (50, 80, 60, 110))]
     )
     regions = find_regions(images, masks, **PLAN)
-    result, weight = regions.paste(patches(regions), 4, color=True)
+    result, weight = regions.paste(patches(regions), 4, match_color=True)
     assert result.shape == images.shape and weight.shape == masks.shape
     for number in range(2):
         alone = find_regions(images[number : number + 1], masks[number], **PLAN)
-        expected, _ = alone.paste(patches(regions)[number : number + 1], 4, color=True)
+        expected, _ = alone.paste(patches(regions)[number : number + 1], 4, match_color=True)
         assert torch.equal(result[number], expected[0])
 
 
@@ -239,9 +239,9 @@ def test_variants_of_one_region_give_a_picture_each() -> None:
     image, mask = torch.rand(1, 90, 120, 3), rectangle(90, 120, (20, 50, 20, 50))
     regions = find_regions(image, mask, **PLAN)
     variants = torch.rand(3, 32, 32, 3)
-    result, weight = regions.paste(variants, 4, color=False)
+    result, weight = regions.paste(variants, 4, match_color=False)
     assert result.shape == (3, 90, 120, 3) and weight.shape == (3, 90, 120)
-    expected, _ = regions.paste(variants[2:], 4, color=False)
+    expected, _ = regions.paste(variants[2:], 4, match_color=False)
     assert torch.equal(result[2], expected[0])
 
 
@@ -249,7 +249,7 @@ def test_wrong_number_of_patches() -> None:
     masks = torch.stack([rectangle(64, 64, (2, 9, 2, 9)), rectangle(64, 64, (30, 40, 30, 40))])
     regions = find_regions(torch.rand(1, 64, 64, 3), masks, **PLAN)
     with pytest.raises(ValueError, match=r"^3 painted images do not fit the 2 regions .+\.$"):
-        regions.paste(torch.rand(3, 64, 64, 3), 8, color=True)
+        regions.paste(torch.rand(3, 64, 64, 3), 8, match_color=True)
 
 
 def test_regions_of_unequal_shape_share_the_square() -> None:
@@ -301,7 +301,7 @@ def test_a_region_has_room_for_the_ramp_and_a_kept_pixel_beyond(feather: int, ro
     plan = {"resolution": 64, "multiple": 8, "context": 1.0}
     regions = find_regions(torch.rand(1, 400, 400, 3), mask, **plan, feather_pixels=feather)
     assert regions.bounds[0] == Bounds(150 - room, 150 - room, 100 + 2 * room, 100 + 2 * room)
-    _, weight = regions.paste(patches(regions), feather, color=True)
+    _, weight = regions.paste(patches(regions), feather, match_color=True)
     assert weight[0].any(dim=0).sum() > 100 + 2 * feather - 4
 
 
@@ -309,7 +309,7 @@ def test_feather_ends_within_the_region() -> None:
     """A ramp wider than the region's margin would paste the region's border."""
     image = torch.zeros(1, 200, 200, 3)
     regions = find_regions(image, rectangle(200, 200, (90, 110, 90, 110)), **PLAN)
-    result, weight = regions.paste(torch.ones(1, *regions.size, 3), 64, color=False)
+    result, weight = regions.paste(torch.ones(1, *regions.size, 3), 64, match_color=False)
     bounds = regions.bounds[0]
     border = bounds.cut(weight[0]).clone()
     border[1:-1, 1:-1] = 0
@@ -324,7 +324,7 @@ def test_patches_are_brought_to_the_device_of_the_picture() -> None:
     image, mask = torch.rand(1, 64, 64, 3), rectangle(64, 64, (20, 40, 20, 40))
     regions = find_regions(image, mask, **PLAN)
     with pytest.raises(NotImplementedError, match="meta"):  # the copy itself, not a mixed device
-        regions.paste(torch.rand(1, 64, 64, 3, device="meta"), 4, color=True)
+        regions.paste(torch.rand(1, 64, 64, 3, device="meta"), 4, match_color=True)
 
 
 CONTENTS = st.sampled_from([0.0, 1.0, -5.0, 1e30, float("inf"), float("nan"), None])  # None: noise
@@ -360,7 +360,7 @@ def test_nothing_under_the_mask_reaches_the_model_or_the_result(
         regions = find_regions(
             picture, mask, resolution=64, multiple=8, context=context, feather_pixels=feather
         )
-        pasted, _ = regions.paste(patches(regions), feather, color=True)
+        pasted, _ = regions.paste(patches(regions), feather, match_color=True)
         results.append((masked_image(*regions.crop()), pasted))
     for before, after in zip(*results, strict=True):
         assert torch.equal(before, after)

@@ -30,7 +30,7 @@ def pasted(patch, original, mask, feather):
     regions = find_regions(
         original[None], mask, resolution=64, multiple=8, context=None, feather_pixels=feather
     )
-    pictures, weight = regions.paste(patch[None], feather, color=False)
+    pictures, weight = regions.paste(patch[None], feather, match_color=False)
     return pictures[0], weight[0]
 
 

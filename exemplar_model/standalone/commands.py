@@ -44,9 +44,11 @@ def convert(
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="model or part of one")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE_OR_FOLDER", help="a model, or a component of one")
+    ],
 ) -> None:
-    """Tell what a file or folder is: layout, parts, sizes, metadata; loads no weights."""
+    """Tell what a file or folder is: layout, components, sizes, metadata; loads no weights."""
     found = inspection.inspect_model(path)
     console = Console()
     console.print(inspection.describe(path, found))

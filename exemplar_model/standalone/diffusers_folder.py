@@ -1,7 +1,7 @@
 """What a diffusers folder holds besides weights, so that diffusers' own classes load it.
 
 The index names the image encoder as the published folder does. diffusers 0.42 resolves that name no
-longer, for the published folder neither; there each part loads by its own class.
+longer, for the published folder neither; there each component loads by its own class.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MODEL_INDEX = """{
 
 
 def write_configs(folder: Path, config: ModelConfig) -> None:
-    """Write the configurations of all parts, and the index that names them."""
+    """Write the configurations of all components, and the index that names them."""
     encoder, view = config.encoder, config.encoder.image_size
     with torch.device("meta"):
         of_diffusers: dict[str, Any] = {
@@ -60,8 +60,8 @@ def write_configs(folder: Path, config: ModelConfig) -> None:
             size={"shortest_edge": view}, crop_size={"height": view, "width": view}
         ),
     }
-    for name, part in of_diffusers.items():
-        part.save_config(folder / name)
-    for name, part in of_transformers.items():
-        part.save_pretrained(folder / name)
+    for name, component in of_diffusers.items():
+        component.save_config(folder / name)
+    for name, component in of_transformers.items():
+        component.save_pretrained(folder / name)
     (folder / "model_index.json").write_text(MODEL_INDEX)

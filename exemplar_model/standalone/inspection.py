@@ -27,7 +27,7 @@ from ..weights.checkpoint import (
 from ..weights.reading import CheckpointError, StateDict, component_file, read_weights
 from ..weights.sizes import STEM, AutoencoderConfig, EncoderConfig, UNetConfig
 
-PARTS = {
+COMPONENTS = {
     "UNet": (UNET_PREFIX, "unet/"),
     "autoencoder": (AUTOENCODER_PREFIX, "vae/"),
     "text encoder": ("cond_stage_model.transformer.text_model.",),
@@ -41,16 +41,16 @@ PARTS = {
     ),
     "null vector": ("learnable_vector", "image_encoder/uncond_vector"),
 }
-"""Prefixes of the tensors of each part, in files and in diffusers folders."""
+"""Prefixes of the tensors of each component, in files and in diffusers folders."""
 OTHER = "other"
 CONFIG_KEYS = ("stage", "data.kind", "resolution", "steps", "batch", "learning_rate", "seed")
 LONGEST_VALUE = 200
 STAGES = {"autoencoder": "init.autoencoder", "tower": "init.tower"}
-"""Parts that a training stage writes alone, and the key that takes them."""
+"""Components that a training stage writes alone, and the configuration key that takes them."""
 
 
 @dataclass
-class Part:
+class Component:
     """Tensors of one purpose: their number, parameters, and dtypes."""
 
     tensors: int = 0
@@ -65,15 +65,15 @@ class Inspection:
     Attributes:
         layout: what it is, in a few words.
         megabytes: size of its weights' files.
-        parts: by name, those present.
-        sizes: widths and depths by part, as text.
+        components: by name, those present.
+        sizes: widths and depths by component, as text.
         metadata: of the files, such as config, step and data of a training run.
         problem: why it cannot be used as a model, in one sentence; None if it can.
     """
 
     layout: str
     megabytes: float
-    parts: dict[str, Part]
+    components: dict[str, Component]
     sizes: dict[str, str]
     metadata: dict[str, str]
     problem: str | None
@@ -95,24 +95,24 @@ def inspect_model(path: Path) -> Inspection:
         found, about = contents[file]
         tensors |= {prefix + name: tensor for name, tensor in found.items()}
         metadata |= about
-    components, problem = Checkpoint({}, {}, {}), None
+    weights, problem = Checkpoint({}, {}, {}), None
     try:
-        components = read_components(path, contents.__getitem__)
+        weights = read_components(path, contents.__getitem__)
         read_checkpoint(path, contents.__getitem__)
     except CheckpointError as error:
         problem = str(error)
-    parts = _parts(tensors)
-    alone = next(iter(parts)) if path.is_file() and len(parts) == 1 else None
+    components = _components(tensors)
+    alone = next(iter(components)) if path.is_file() and len(components) == 1 else None
     if alone in STAGES:
         problem = (
-            f"{path.name} is only a part of a model; a training configuration takes it as "
+            f"{path.name} is only a component of a model; a training configuration takes it as "
             f"{STAGES[alone]}."
         )
     return Inspection(
-        layout=_layout(path, tensors, parts, alone),
+        layout=_layout(path, tensors, components, alone),
         megabytes=sum(file.stat().st_size for file in files.values()) / 1e6,
-        parts=parts,
-        sizes=_sizes(components),
+        components=components,
+        sizes=_sizes(weights),
         metadata=metadata,
         problem=problem,
     )
@@ -121,21 +121,22 @@ def inspect_model(path: Path) -> Inspection:
 def describe(path: Path, found: Inspection) -> Group:
     """The inspection as tables for a terminal."""
     title = f"{path.name}: {found.layout}, {found.megabytes:.1f} MB"
-    parts = Table("part", title=Text(title))
+    components = Table("component", title=Text(title))
     for heading in ("tensors", "parameters"):
-        parts.add_column(heading, justify="right")
-    parts.add_column("dtype")
-    parts.add_column("sizes")
-    for name, part in found.parts.items():
-        dtypes = ", ".join(sorted(part.dtypes))
+        components.add_column(heading, justify="right")
+    components.add_column("dtype")
+    components.add_column("sizes")
+    for name, component in found.components.items():
+        dtypes = ", ".join(sorted(component.dtypes))
         size = found.sizes.get(name, "")
-        parts.add_row(name, str(part.tensors), f"{part.parameters:,}", dtypes, size)
+        count, parameters = str(component.tensors), f"{component.parameters:,}"
+        components.add_row(name, count, parameters, dtypes, size)
     if not found.metadata:
-        return Group(parts)
+        return Group(components)
     metadata = Table("metadata", "value")
     for name, value in sorted(found.metadata.items()):
         metadata.add_row(Text(name), Text(_summary(name, value)))
-    return Group(parts, metadata)
+    return Group(components, metadata)
 
 
 def _files(path: Path) -> dict[str, Path]:
@@ -158,25 +159,26 @@ def _read_shapes(path: Path) -> tuple[StateDict, dict[str, str]]:
     return {name: tensor.to("meta") for name, tensor in tensors.items()}, metadata
 
 
-def _parts(tensors: Mapping[str, Tensor]) -> dict[str, Part]:
-    parts = {name: Part() for name in (*PARTS, OTHER)}
+def _components(tensors: Mapping[str, Tensor]) -> dict[str, Component]:
+    found = {name: Component() for name in (*COMPONENTS, OTHER)}
     for key, tensor in tensors.items():
-        owner = next((name for name, prefixes in PARTS.items() if key.startswith(prefixes)), OTHER)
-        part = parts[OTHER if key.endswith(".position_ids") else owner]
-        part.tensors += 1
-        part.parameters += tensor.numel()
-        part.dtypes.add(str(tensor.dtype).removeprefix("torch."))
-    return {name: part for name, part in parts.items() if part.tensors}
+        owners = (name for name, prefixes in COMPONENTS.items() if key.startswith(prefixes))
+        owner = OTHER if key.endswith(".position_ids") else next(owners, OTHER)
+        component = found[owner]
+        component.tensors += 1
+        component.parameters += tensor.numel()
+        component.dtypes.add(str(tensor.dtype).removeprefix("torch."))
+    return {name: component for name, component in found.items() if component.tensors}
 
 
 def _layout(
-    path: Path, tensors: Mapping[str, Tensor], parts: Iterable[str], alone: str | None
+    path: Path, tensors: Mapping[str, Tensor], components: Iterable[str], alone: str | None
 ) -> str:
     if path.is_dir():
         return "diffusers folder"
     if alone in STAGES:
         return f"only {'an' if alone[0] in 'aeiou' else 'a'} {alone}, as a training stage writes it"
-    if {"mapper", "null vector"} & set(parts):
+    if {"mapper", "null vector"} & set(components):
         return f"original layout, {'safetensors' if path.suffix == '.safetensors' else 'pickle'}"
     stem = tensors.get(UNET_PREFIX + STEM)
     channels = stem.shape[1] if stem is not None and stem.ndim > 1 else 0
@@ -187,7 +189,7 @@ def _layout(
 
 
 def _sizes(model: Checkpoint) -> dict[str, str]:
-    """Sizes of the parts that are there, from the outside in."""
+    """Sizes of the components that are there, by level from the outside in."""
     sizes: dict[str, str] = {}
     with suppress(CheckpointError):
         unet = UNetConfig.from_state_dict(model.unet)

@@ -52,26 +52,26 @@ def paint(
     context: float | None = 2.0,
     resolution: int = 512,
     feather: int = 0,
-    color: bool = True,
+    match_color: bool = True,
     callback: Callback | None = None,
 ) -> Painting:
     """Paint exemplars into the masked areas of pictures.
 
     Args:
-        components: the model, all parts on one device and in one dtype.
+        components: the model, all on one device and in one dtype.
         images: [B, H, W, C] in [0, 1], of any floating-point dtype.
         masks: [N, H, W], 1 = repaint; paired with images as `region.pair` says.
-        exemplars: pictures [H, W, 3] in [0, 1]: one, or one for each region. Pictures and masks
-            may be on another device than the model.
+        exemplars: pictures [H, W, C] in [0, 1]: one, or one for each region. Exemplars, images and
+            masks may be on another device than the model.
         seed: of the start noise, drawn on the CPU as hosts draw it.
         steps: sampling steps.
         cfg: guidance scale away from the null condition.
         algorithm: "plms" or "ddim".
         context: size of the region relative to the mask's bounding box, 2 = twice as wide and
             high; None = whole image.
-        resolution: side of a square region; others get the same area.
+        resolution: painting resolution in pixels: side of a square of equal area.
         feather: width in pixels of the ramp outside the mask.
-        color: fit the colours of the result to the picture at the border of the pasted area.
+        match_color: fit the colors of the result to the picture at the border of the pasted area.
         callback: progress, as in `sampler.Callback`.
 
     Raises:
@@ -87,7 +87,7 @@ def paint(
         multiple=components.config.factor,
         context=context,
         feather_pixels=feather,
-        exemplars=[len(exemplars)],
+        exemplar_counts=[len(exemplars)],
     )
     crops, crop_masks = regions.crop()
     B = len(regions)
@@ -118,7 +118,7 @@ def paint(
     x = SAMPLERS[algorithm](denoise, from_noise(noise, sigmas[0]), sigmas, callback)
     latents = to_latents(x, sigmas[-1])
     painted = decode_latents(components, latents).to(home)
-    pictures, pasted = regions.paste(painted, feather, color)
+    pictures, pasted = regions.paste(painted, feather, match_color)
     return Painting(pictures, pasted, latents.to(home), painted)
 
 

@@ -1,1 +1,1 @@
-"""Model files: what they hold, in every layout, and the sizes in it."""
+"""Reading model files in every layout: which tensors they hold, and which sizes the model has."""

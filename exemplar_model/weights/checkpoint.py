@@ -38,7 +38,7 @@ HINTS = "exemplar_model"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of one model in the original layout, with what shapes cannot tell.
+    """Weights of one model in the original layout, and the numbers of heads, which no shape tells.
 
     `unet` and `autoencoder` carry the original names without their prefix, `encoder` those of
     `ExemplarEncoder`, with the tower as `clip_vision.embeddings…`. Tensors may be read-only views
@@ -90,7 +90,7 @@ def read_checkpoint(path: Path, read: ReadFile = read_file) -> Checkpoint:
 
 
 def read_components(path: Path, read: ReadFile = read_file) -> Checkpoint:
-    """UNet, autoencoder and exemplar encoder of a file or folder, as far as it has them.
+    """UNet, autoencoder and exemplar encoder of a file or folder; empty for those that it lacks.
 
     Raises:
         CheckpointError: unreadable, or a folder with tensors that are none of theirs.
@@ -121,7 +121,7 @@ def read_components(path: Path, read: ReadFile = read_file) -> Checkpoint:
 
 
 def split_original(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Checkpoint:
-    """UNet, autoencoder and exemplar encoder of the original layout, as far as they are there."""
+    """UNet, autoencoder and exemplar encoder of the original layout; empty where one is lacking."""
     encoder: StateDict = {}
     for key, tensor in tensors.items():
         prefix = next((prefix for prefix in ENCODER_ORIGINAL if key.startswith(prefix)), None)

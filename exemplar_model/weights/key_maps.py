@@ -1,4 +1,4 @@
-"""Names of tensors: diffusers folders ↔ the original checkpoint.
+"""Names of tensors in diffusers folders and in the original checkpoint, mapped to each other.
 
 The original layout is what the rest of the package works with: the UNet as in
 `model.diffusion_model.*`, the autoencoder as in `first_stage_model.*`, the encoder as
@@ -225,17 +225,17 @@ def encoder_from_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
             f"mapper.blocks.{index}.{ours}": f"mapper.resblocks.{index}.{theirs}"
             for ours, theirs in _MAPPER_BLOCK.items()
         }
-        part = re.fullmatch(r"attn1\.to_([qkv])\.(weight|bias)", rest)
-        if part is None:
+        attention = re.fullmatch(r"attn1\.to_([qkv])\.(weight|bias)", rest)
+        if attention is None:
             plain[key] = tensor
         else:
-            target = f"mapper.resblocks.{index}.attn.c_qkv.{part[2]}"
-            fused.setdefault(target, {})[part[1]] = tensor
+            target = f"mapper.resblocks.{index}.attn.c_qkv.{attention[2]}"
+            fused.setdefault(target, {})[attention[1]] = tensor
     renamed = _rename(plain, names)
-    for key, parts in fused.items():
-        if len(parts) != 3 or len({tensor.shape for tensor in parts.values()}) != 1:
-            raise ValueError(f"only a part of {key}")
-        renamed[key] = torch.cat([parts["q"], parts["k"], parts["v"]])
+    for key, qkv in fused.items():
+        if len(qkv) != 3 or len({tensor.shape for tensor in qkv.values()}) != 1:
+            raise ValueError(f"{key} needs to_q, to_k and to_v, all of one shape")
+        renamed[key] = torch.cat([qkv["q"], qkv["k"], qkv["v"]])
     return renamed
 
 
@@ -264,8 +264,8 @@ def encoder_to_diffusers(state_dict: Mapping[str, Tensor]) -> StateDict:
         }
         if rest.startswith("attn.c_qkv."):
             kind = rest.removeprefix("attn.c_qkv.")
-            for part, chunk in zip("qkv", tensor.chunk(3), strict=True):
-                split[f"mapper.blocks.{index}.attn1.to_{part}.{kind}"] = chunk
+            for letter, chunk in zip("qkv", tensor.chunk(3), strict=True):
+                split[f"mapper.blocks.{index}.attn1.to_{letter}.{kind}"] = chunk
         else:
             plain[key] = tensor
     return {**_rename(plain, names), **split}

@@ -20,8 +20,7 @@ from ..errors import UserError
 StateDict = dict[str, Tensor]
 
 ReadFile = Callable[[Path], tuple[Any, Mapping[str, str]]]
-"""Reads one file: what it holds, which is tensors by name if it is a file of weights, and its
-metadata."""
+"""Reads one file: its content (tensors by name, if it is a file of weights) and its metadata."""
 
 LightningCallback = type(
     "ModelCheckpoint", (), {"__module__": "pytorch_lightning.callbacks.model_checkpoint"}
@@ -66,7 +65,9 @@ def read_file(path: Path) -> tuple[Any, Mapping[str, str]]:
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError as error:  # its own text recommends to run the code
         raise ValueError("a pickle of more than weights, which is never run") from error
-    return content.get("state_dict", content), {}
+    if isinstance(content, dict):
+        content = cast("dict[str, Any]", content).get("state_dict", content)
+    return content, {}
 
 
 def read_weights(path: Path, read: ReadFile = read_file) -> tuple[StateDict, dict[str, str]]:

@@ -14,7 +14,7 @@ RGB = 3
 
 
 class Shapes(dict[str, tuple[int, ...]]):
-    """Shape by name of tensor."""
+    """Shapes of tensors by their names."""
 
     def layer(self, name: str, *weight: int) -> None:
         """A linear layer, a convolution or a norm, with a bias."""
@@ -26,7 +26,7 @@ class Shapes(dict[str, tuple[int, ...]]):
 
 
 def unet_shapes(config: UNetConfig) -> Shapes:
-    """Of a UNet, without the prefix `model.diffusion_model.`."""
+    """Shapes of a UNet's tensors, named without the prefix `model.diffusion_model.`."""
     shapes, channels = Shapes(), config.channels
     time = 4 * channels[0]
 
@@ -87,7 +87,7 @@ def unet_shapes(config: UNetConfig) -> Shapes:
 
 
 def autoencoder_shapes(config: AutoencoderConfig) -> Shapes:
-    """Of an autoencoder, without the prefix `first_stage_model.`."""
+    """Shapes of an autoencoder's tensors, named without the prefix `first_stage_model.`."""
     shapes, widths = Shapes(), config.widths
     inner, last = widths[-1], len(widths) - 1
 
@@ -130,7 +130,7 @@ def autoencoder_shapes(config: AutoencoderConfig) -> Shapes:
 
 
 def encoder_shapes(config: EncoderConfig) -> Shapes:
-    """Of an exemplar encoder, named as `Checkpoint.encoder` names them."""
+    """Shapes of an exemplar encoder's tensors, named as `Checkpoint.encoder` names them."""
     shapes, width = tower_shapes(config), config.vision_width
     for index in range(config.mapper_blocks):
         block = f"mapper.resblocks.{index}"
@@ -147,7 +147,7 @@ def encoder_shapes(config: EncoderConfig) -> Shapes:
 
 
 def tower_shapes(config: EncoderConfig) -> Shapes:
-    """Of a CLIP vision tower, named `clip_vision.…`."""
+    """Shapes of a CLIP vision tower's tensors, named `clip_vision.…`."""
     shapes, width, patch = Shapes(), config.vision_width, config.patch_size
     patches = (config.image_size // patch) ** 2
     shapes["clip_vision.embeddings.class_embedding"] = (width,)
@@ -167,7 +167,7 @@ def tower_shapes(config: EncoderConfig) -> Shapes:
 
 
 def require_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise CheckpointError unless all tensors are there, of these shapes, of floats, and no more.
+    """Raise CheckpointError unless just these tensors are there, of these shapes and of floats.
 
     The message is the reason alone, without a file's name or a cure.
     """

@@ -63,7 +63,7 @@ def squeezed(thing: Image.Image, scene: Scene) -> Tensor:
 
 
 def cluttered(thing: Image.Image, scene: Scene) -> Tensor:
-    """The object a third of the picture's side, off the centre."""
+    """The object a third of the picture's side, off the center."""
     return as_pixels(_busy_picture(thing, scene)[0])
 
 
@@ -138,7 +138,7 @@ def study_exemplars(components: Components, kinds: dict[str, list[PaintedObject]
     return Section(
         "Poor exemplars",
         f"{len(first)} paintings of each kind. Top-1 and top-5 among the twenty held-out objects "
-        "(chance 5 % and 25 %), as `nox -s transfer` recognises them; given: cosine of the "
+        "(chance 5 % and 25 %), as `nox -s transfer` recognizes them; given: cosine of the "
         "exemplar's token to that of the clean exemplar; painted: cosine of the token of the "
         "painted area to it; outside: largest change where nothing was pasted, of 255.",
         ["exemplar", "top-1", "top-5", "given", "painted", "outside"],

@@ -143,7 +143,7 @@ def paint_all(
         seed=seed,
         cfg=cfg,
         context=None,
-        color=False,
+        match_color=False,
         feather=0,
         **settings,
     )

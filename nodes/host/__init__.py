@@ -1,1 +1,1 @@
-"""The only place that touches the host's internals (`comfy.*`, `folder_paths`)."""
+"""The only place that touches internals of the host, ComfyUI (`comfy.*`, `folder_paths`)."""

@@ -1,4 +1,4 @@
-"""Attention of our MODEL: PyTorch's on CPUs, and cross-attention to one token without attention."""
+"""Faster attention of our MODEL: PyTorch's on CPUs, none where there is one context token."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _fused(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> An
 
 
 def use_single_token_attention(patcher: Any) -> None:
-    """Let the MODEL's cross-attention take the short way to its one context token.
+    """Let the MODEL's cross-attention compute no attention to a single context token.
 
     Only the class of the modules changes: weights keep their names, so LoRAs and whatever else
     patches weights find them. `use_host_attention` takes it back.
@@ -51,10 +51,10 @@ def use_host_attention(patcher: Any) -> None:
 
 
 class SingleTokenAttention(attention.CrossAttention):
-    """Cross-attention that knows what it gives for a single context token.
+    """Cross-attention that computes no attention to a single context token.
 
     The softmax over one token is 1 whatever query and key are, so every position gets
-    `to_out(to_v(context))`. Whenever there is more to it than that, the host's own attention runs.
+    `to_out(to_v(context))`. In every other case the host's own attention runs.
     """
 
     def forward(

@@ -10,18 +10,18 @@ import comfy.utils
 import folder_paths
 from torch import Tensor
 
-FOLDER = "exemplar"
-FILE_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
-DIFFUSERS_FOLDERS = (FOLDER, "diffusers")
+MODEL_FOLDER = "exemplar"
+FILE_FOLDERS = (MODEL_FOLDER, "checkpoints", "diffusion_models")
+DIFFUSERS_FOLDERS = (MODEL_FOLDER, "diffusers")
 DIFFUSERS_INDEX = "model_index.json"
 
 
 def register_model_folder(bundled: Path) -> None:
     """Make `models/exemplar` known to the host, with the pack's own folder behind it."""
-    register_folder(FOLDER, folder_paths.supported_pt_extensions)
-    paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
+    register_folder(MODEL_FOLDER, folder_paths.supported_pt_extensions)
+    paths, extensions = folder_paths.folder_names_and_paths[MODEL_FOLDER]
     paths = [*(path for path in paths if path != str(bundled)), str(bundled)]
-    folder_paths.folder_names_and_paths[FOLDER] = (paths, extensions)
+    folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, extensions)
 
 
 def register_folder(name: str, extensions: set[str]) -> None:
@@ -61,11 +61,15 @@ class FileChoices:
     """Files and folders that a combo offers."""
 
     def __init__(self, find: Callable[[], dict[str, Path]], absent: str) -> None:
-        """Of what `find` finds by name; `absent` is the message for a `{name}` of no file."""
+        """
+        Args:
+            find: paths by the names that the combo shows.
+            absent: error message for a name that is not found, with the field `{name}`.
+        """
         self._find, self._absent = find, absent
 
     def names(self) -> list[str]:
-        """What the combo offers, in its order."""
+        """The names that the combo offers, in its order."""
         return list(self._find())
 
     def path(self, name: str) -> Path:
@@ -89,7 +93,7 @@ MODELS = FileChoices(
 
 
 def file_stamp(path: Path) -> str:
-    """Changes when the file, or a file of the folder, is replaced."""
+    """A text that changes when the file, or a file in the folder, is replaced."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats = [file.stat() for file in files]
     return f"{path}:" + ",".join(f"{each.st_mtime_ns}-{each.st_size}" for each in stats)

@@ -30,7 +30,7 @@ from .weights import can_stay_mapped
 class ExemplarModel(comfy.model_base.BaseModel):
     """The host's UNet with the channels of Paint by Example.
 
-    Conditioning carries what stock InpaintModelConditioning puts there (`concat_latent_image`,
+    Conditioning carries what ComfyUI's InpaintModelConditioning puts there (`concat_latent_image`,
     `concat_mask` with 1 = repaint); this model makes of it masked-image latents and keep mask, in
     this order, which is not that of Stable Diffusion inpainting.
     """

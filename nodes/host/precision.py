@@ -1,4 +1,4 @@
-"""In which precision weights rest and compute."""
+"""The precision in which weights are stored, and in which the model computes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ WEIGHT_DTYPES: dict[str, torch.dtype | None] = {
 def cast_dtype(
     dtype: torch.dtype, device: torch.device, supported: Sequence[torch.dtype]
 ) -> torch.dtype | None:
-    """What a denoiser's weights of `dtype` are cast to for computing; None: they stay as they are.
+    """The type that a denoiser's weights of `dtype` are cast to for computing; None: no cast.
 
     On a CPU the host computes in fp32 whatever the weights are. With AMX a step in bf16 takes a
     third of the time, so there bf16 weights stay. It would take 1.2 times as long as in fp32 with
-    AVX512-BF16 alone, three times with neither (oneDNN held to each on one CPU).
+    AVX512-BF16 alone, three times without both (one CPU, with oneDNN limited to each).
     """
     bf16_on_cpu = dtype == torch.bfloat16 and management.is_device_cpu(device)
     if bf16_on_cpu and multiplies_bf16() and not args.force_fp32:

@@ -1,4 +1,4 @@
-"""Colours of the live previews with autoencoders other than Stable Diffusion's."""
+"""Colors of the live previews with autoencoders other than Stable Diffusion's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ...exemplar_model.weights.checkpoint import Checkpoint
 from ...exemplar_model.weights.sizes import AutoencoderConfig
 
 STABLE_DIFFUSION = (128, 256, 512, 512)
-"""Widths of the autoencoder whose colours the host knows."""
+"""Widths of the autoencoder whose colors the host knows."""
 SAMPLES, SIDE = 64, 8
 
 
 def fit_preview(model: Any, vae: Any, checkpoint: Checkpoint) -> None:
-    """Make the live previews of a MODEL show the colours of its autoencoder.
+    """Make the live previews of a MODEL show the colors of its autoencoder.
 
     The host previews a latent by a linear map to RGB, whose factors are those of Stable
     Diffusion's autoencoder. These are the least-squares fit to decoded random latents.
@@ -24,8 +24,8 @@ def fit_preview(model: Any, vae: Any, checkpoint: Checkpoint) -> None:
     Args:
         model: MODEL, whose latent format is changed.
         vae: VAE that it samples for.
-        checkpoint: both were built from; nothing is done if its autoencoder has the sizes of Stable
-            Diffusion's.
+        checkpoint: what both were built from; nothing is done if its autoencoder has the sizes of
+            Stable Diffusion's.
     """
     if AutoencoderConfig.from_state_dict(checkpoint.autoencoder).widths == STABLE_DIFFUSION:
         return

@@ -1,4 +1,4 @@
-"""Saved exemplars: where they lie."""
+"""Where saved exemplars are found, and where new ones are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import folder_paths
 from ...exemplar_model.saved import SavedExemplar
 from .files import FileChoices, register_folder
 
-FOLDER = "exemplar_embeddings"
+EXEMPLAR_FOLDER = "exemplar_embeddings"
 OUTPUT_FOLDER = "exemplars"
 SUFFIX = ".safetensors"
 FROM_OUTPUT = " [output]"
@@ -20,12 +20,12 @@ FROM_OUTPUT = " [output]"
 
 def register_exemplar_folder() -> None:
     """Make `models/exemplar_embeddings` known to the host."""
-    register_folder(FOLDER, {SUFFIX})
+    register_folder(EXEMPLAR_FOLDER, {SUFFIX})
 
 
 def _exemplars() -> dict[str, Path]:
     found: dict[str, Path] = {}
-    places = [(Path(folder), "") for folder in folder_paths.get_folder_paths(FOLDER)]
+    places = [(Path(folder), "") for folder in folder_paths.get_folder_paths(EXEMPLAR_FOLDER)]
     for folder, mark in [*places, (_output_folder(), FROM_OUTPUT)]:
         # the host's cached list fails for good once a folder in it is deleted, as outputs are
         files, _ = folder_paths.recursive_search(str(folder))
@@ -40,10 +40,10 @@ def _output_folder() -> Path:
 
 EXEMPLARS = FileChoices(
     _exemplars,
-    f"There is no saved exemplar '{{name}}'; put it into models/{FOLDER} and refresh, or save one "
-    "with Save Exemplar.",
+    f"There is no saved exemplar '{{name}}'; put it into models/{EXEMPLAR_FOLDER} and refresh, or "
+    "save one with Save Exemplar.",
 )
-"""Those of the model folder first, then those of the output folder."""
+"""Files of the model folder first, then those of the output folder."""
 
 
 def new_exemplar_path(prefix: str) -> Path:

@@ -172,7 +172,7 @@ class DenoiserStage(Stage):
                     cfg=config.cfg,
                     context=None,
                     resolution=self.config.resolution,
-                    color=False,
+                    match_color=False,
                 ).regions[0]
                 for seed in (0, 1)
             ]

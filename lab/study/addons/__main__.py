@@ -69,7 +69,7 @@ def study_lora(host: Host) -> Section:
     ]
     return Section(
         "LoRA: what is painted becomes black-and-white",
-        "Chroma: mean distance from grey of the painted area, in CIELAB. Change: largest to the "
+        "Chroma: mean distance from gray of the painted area, in CIELAB. Change: largest to the "
         "picture without the LoRA, of 255.",
         ["LoRA", "chroma", "change"],
         rows,
@@ -126,7 +126,7 @@ def study_upscaler(host: Host) -> Section:
     return Section(
         "Upscaler: sharper and larger",
         f"The painted region, {before.width}x{before.height}, enlarged. Sharpness: mean difference "
-        "in light between neighbouring pixels, of 255.",
+        "in light between neighboring pixels, of 255.",
         ["", "size", "sharpness"],
         rows,
         {

@@ -13,7 +13,7 @@ Values = np.ndarray[Any, np.dtype[Any]]
 
 
 def chroma(picture: Image.Image, box: Box) -> float:
-    """Mean distance from grey, in CIELAB."""
+    """Mean distance from gray, in CIELAB."""
     lab = rgb2lab(np.asarray(picture.crop(box)))
     return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
 
@@ -30,7 +30,7 @@ def largest_change(one: Image.Image, other: Image.Image) -> int:
 
 
 def sharpness(picture: Image.Image, box: Box) -> float:
-    """Mean difference in light of neighbouring pixels, of 255."""
+    """Mean difference in light of neighboring pixels, of 255."""
     values = light(picture, box)
     return float(np.mean([np.abs(np.diff(values, axis=axis)).mean() for axis in (0, 1)]))
 
