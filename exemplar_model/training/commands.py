@@ -54,8 +54,8 @@ def encode_samples(
     Goes on where it stopped; under torchrun the processes share the work.
     """
     from .config import load_config
-    from .data.encoded import encode_samples as encode
     from .data.open import open_dataset
+    from .encode import encode_samples as encode
 
     loaded = load_config(config, overrides or ())
     encode(loaded, open_dataset(loaded, loaded.data), folder)
@@ -90,10 +90,11 @@ def write_shards(
 
     Goes on where it stopped. Train on them with data.kind: shards.
     """
-    from .config import ConfigError, load_config
+    from .config import load_config
     from .data.open import open_source
     from .data.shards import Coco, OpenImages
     from .data.shards import write_shards as write
+    from .section import ConfigError
 
     loaded = load_config(config, overrides or ())
     source = open_source(loaded.data)

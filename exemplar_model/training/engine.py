@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from ..files import written_whole
 from .checkpoints import Checkpoints
-from .config import ConfigError, TrainConfig
+from .config import TrainConfig
 from .data.batches import BatchPlan
 from .data.dataset import Samples
 from .data.open import open_dataset, open_training_data
@@ -29,6 +29,7 @@ from .process import (
     stop_on_signal,
 )
 from .report import Report
+from .section import ConfigError
 from .stages.stage import Stage, fixed_batches
 
 MAY_CHANGE = {

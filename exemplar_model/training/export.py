@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 
 from ..files import written_whole
 from .checkpoints import STATE, Checkpoints, Progress, load
-from .config import ConfigError, load_config
+from .config import load_config
 from .data.open import open_training_data
 from .process import MovingAverage, averaged, new_accelerator, new_stage
+from .section import ConfigError
 from .stages.stage import Stage
 
 

@@ -13,7 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import get_cpu_distributed_information, set_seed
 from diffusers.training_utils import EMAModel
 
-from .config import ConfigError, TrainConfig
+from .config import TrainConfig
+from .section import ConfigError
 from .stages.autoencoder import AutoencoderStage
 from .stages.denoiser import DenoiserStage
 from .stages.stage import Stage

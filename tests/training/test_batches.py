@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exemplar_model.training.config import ConfigError
 from exemplar_model.training.data.batches import BatchPlan, StepBatches
+from exemplar_model.training.section import ConfigError
 
 
 def updates(plan, length=50, seed=23, start=0, stop=20):

@@ -13,9 +13,9 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from exemplar_model.standalone.components import Components
-from exemplar_model.training.config import ConfigError
 from exemplar_model.training.engine import learning_rate, train
 from exemplar_model.training.process import MovingAverage, new_accelerator
+from exemplar_model.training.section import ConfigError
 from exemplar_model.weights.checkpoint import read_checkpoint
 from tests.support.photos import write_open_images
 from tests.support.training import (

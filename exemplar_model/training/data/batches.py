@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from torch.utils.data import Sampler
 
-from ..config import ConfigError
+from ..section import ConfigError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as run_lengths
 
-from ..config import CocoData, ConfigError
+from ..data_config import CocoData
+from ..section import ConfigError
 from .boxes import Array, PackedArrays, usable
 from .reading import read_picture
 from .source import Picture, PictureFile, Pixels, UnreadablePictureError

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from ..config import ConfigError, EncodedData, TrainConfig
+from ..config import TrainConfig
+from ..data_config import EncodedData
+from ..section import ConfigError
 from .open import open_training_data
 from .sample import Pictures
 from .shards import ShardStream

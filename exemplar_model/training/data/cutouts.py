@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..config import ConfigError, CutoutData
+from ..data_config import CutoutData
+from ..section import ConfigError
 from .boxes import Box, usable
 from .reading import BROKEN, read_pixels
 from .shapes import color_field

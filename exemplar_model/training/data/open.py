@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ..config import (
+from ..config import TrainConfig
+from ..data_config import (
     CocoData,
-    ConfigError,
     CutoutData,
     Data,
     EncodedData,
     GeneratedData,
     OpenImagesData,
     ShardData,
-    TrainConfig,
 )
+from ..section import ConfigError
 from .coco import Coco
 from .cutouts import Cutouts
 from .dataset import ExemplarDataset, KeptDataset, Samples

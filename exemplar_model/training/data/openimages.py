@@ -16,7 +16,8 @@ from pyarrow import csv
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..config import ConfigError, OpenImagesData
+from ..data_config import OpenImagesData
+from ..section import ConfigError
 from .boxes import AREA_RANGE, Array, PackedArrays, usable
 from .reading import read_picture
 from .source import Picture, PictureFile

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...constants import LATENT_CHANNELS, NUM_TIMESTEPS
-from ..config import ConfigError
+from ..section import ConfigError
 
 
 class Pictures(NamedTuple):

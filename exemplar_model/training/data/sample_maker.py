@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import Augmentation
+from ..data_config import Augmentation
 from .augment import draw_transform
 from .boxes import pad
 from .holes import box_hole, extend, shape_hole, square_crop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..config import GeneratedData
+from ..data_config import GeneratedData
 from .boxes import Box
 from .source import Picture
 

@@ -22,7 +22,8 @@ from webdataset.tariterators import base_plus_ext, tarfile_samples
 from webdataset.writer import TarWriter
 
 from ...files import written_whole
-from ..config import ConfigError, ShardData
+from ..data_config import ShardData
+from ..section import ConfigError
 from .batches import BatchPlan
 from .boxes import Array, usable
 from .coco import Coco

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from ...constants import LATENT_CHANNELS, LATENT_SCALE
 from ...weights.checkpoint import AUTOENCODER_PREFIX
 from ...weights.key_maps import autoencoder_from_diffusers
-from ..config import ConfigError, TrainConfig
+from ..config import TrainConfig
 from ..data.dataset import Samples
 from ..data.sample import Batch
+from ..section import ConfigError
 from .initial_weights import starting_autoencoder
 from .latents import encode_moments
 from .stage import Scalars, Stage, fixed_batches, grid

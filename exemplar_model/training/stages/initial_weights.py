@@ -17,7 +17,8 @@ from ...weights.checkpoint import Checkpoint, read_checkpoint, read_components
 from ...weights.key_maps import autoencoder_names, unet_names
 from ...weights.reading import CheckpointError, component_file, read_weights
 from ...weights.sizes import STEM
-from ..config import ConfigError, TrainConfig
+from ..config import TrainConfig
+from ..section import ConfigError
 
 TOWER_PREFIXES = ("cond_stage_model.transformer.vision_model.", "vision_model.", "")
 """Of our files, of a CLIP model, and of a vision tower that transformers 5 saved."""
