@@ -1,4 +1,4 @@
-"""Export a run or checkpoint as one safetensors file with the original names."""
+"""Export a run or checkpoint as one safetensors file in the original key layout."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .stages.stage import Stage
 
 
 def export(stage: Stage, open_data: Callable[[], Any], progress: Progress, path: Path) -> None:
-    """Write the weights, with configuration, update and data fingerprint as metadata.
+    """Write the weights, with configuration, update and fingerprint of the data as metadata.
 
     Args:
         stage: whose weights are written.
-        open_data: opens the training data, for stages that need them.
+        open_data: opens the training data, which only some stages need.
         progress: of the run.
         path: safetensors file, which appears whole or not at all.
     """
@@ -43,7 +43,7 @@ def export(stage: Stage, open_data: Callable[[], Any], progress: Progress, path:
 
 
 def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
-    """Export any checkpoint of a run; of the stages, only the autoencoder's needs the data.
+    """Export any checkpoint of a run. Only the autoencoder stage needs the training data for it.
 
     Args:
         run: folder of a run, whose newest checkpoint is taken, or of one checkpoint.
