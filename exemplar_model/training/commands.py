@@ -101,8 +101,8 @@ def write_shards(
     source = open_source(loaded.data)
     if not isinstance(source, OpenImages | Coco):
         raise ConfigError(
-            f"data.kind is {loaded.data.kind}, but shards are written from picture files: name data of "
-            "kind openimages or coco."
+            f"data.kind is {loaded.data.kind}, but shards are written from picture files; name "
+            "data of kind openimages or coco."
         )
     skipped = write(source, folder, per_shard=per_shard, seed=loaded.seed)
     for reason in skipped:

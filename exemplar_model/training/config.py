@@ -215,7 +215,7 @@ def _explain(error: Any) -> str:
     keys = [name for before, name in zip(("", *place), place, strict=False) if before != "data"]
     key = ".".join(map(str, keys))
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"there is no key {key}"
+        return f"there is no key {key} (correct or delete it)"
     if error["type"] == "missing":
         return f"{key} is missing"
     reason = error["msg"].removeprefix("Value error, ")

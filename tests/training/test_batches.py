@@ -101,6 +101,6 @@ def test_a_batch_that_cannot_be_shared_is_refused(batch, micro_batch, processes,
     with pytest.raises(ConfigError) as error:
         BatchPlan(batch, micro_batch, processes)
     assert str(error.value) == (
-        f"batch is {batch}, which {processes} process(es) cannot share in micro-batches of "
+        f"batch is {batch}, which {processes} process(es) cannot divide into micro-batches of "
         f"{micro_batch}; choose a multiple of {multiple}, or another micro_batch."
     )

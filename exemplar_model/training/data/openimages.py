@@ -98,7 +98,7 @@ def parse_boxes(path: Path) -> tuple[Array, PackedArrays]:
     """Read the CSV in chunks: its 14 million rows need no more memory than the usable boxes do.
 
     Returns:
-        Sorted ids [N] (bytes), and the usable boxes [n, 4] of each, in shares of its size.
+        Sorted ids [N] (bytes), and the usable boxes [n, 4] of each, in fractions of its size.
 
     Raises:
         ConfigError: the file or one of its columns is missing, or a row is broken.
