@@ -25,6 +25,11 @@ ROOMS = {  # by the start of a module's name, the longest that fits
     "exemplar_model": "core",
     "exemplar_model.standalone": "standalone",
     "exemplar_model.training": "training",
+    "exemplar_model.training.config": "training.config",
+    "exemplar_model.training.data_config": "training.config",
+    "exemplar_model.training.section": "training.config",
+    "exemplar_model.training.data": "training.data",
+    "exemplar_model.training.stages": "training.stages",
     "exemplar_model.evaluation": "evaluation",
     "exemplar_model.__main__": "command line",
     "nodes": "nodes",
@@ -32,17 +37,21 @@ ROOMS = {  # by the start of a module's name, the longest that fits
     "lab": "lab",
     "tests": "tests",
 }
+TRAINING = {"training", "training.config", "training.data", "training.stages"}
 BELOW = {
     "core": {"core"},
     "standalone": {"standalone", "core"},
-    "training": {"training", "standalone", "core"},
+    "training.config": {"training.config", "standalone", "core"},
+    "training.data": {"training.data", "training.config", "core"},
+    "training.stages": TRAINING - {"training"} | {"standalone", "core"},
+    "training": TRAINING | {"standalone", "core"},
     "evaluation": {"evaluation", "standalone", "core"},
-    "command line": {"training", "evaluation", "standalone", "core"},
+    "command line": {*TRAINING, "evaluation", "standalone", "core"},
     "host": {"host", "core"},
     "nodes": {"nodes", "host", "core"},
     "pack": {"nodes"},
-    "lab": {"lab", "training", "evaluation", "standalone", "core"},
-    "tests": {"tests", "lab", "command line", "training", "evaluation", "standalone", "core"},
+    "lab": {"lab", *TRAINING, "evaluation", "standalone", "core"},
+    "tests": {"tests", "lab", "command line", *TRAINING, "evaluation", "standalone", "core"},
 }
 SHIPPED = set(BELOW) - {"lab", "tests"}
 IN_A_HOST = {"torch", "transformers", "safetensors", "numpy", "PIL", "scipy"}
@@ -54,7 +63,7 @@ HOST_INTERNALS = {
 EXTRAS = {
     "core": ["standalone"],
     "standalone": ["standalone"],
-    "training": ["train"],
+    **{room: ["train"] for room in sorted(TRAINING)},
     "evaluation": ["evaluate"],
 }
 """What has to be installed for a room, where there is no ComfyUI."""
@@ -128,6 +137,22 @@ def test_arrows_between_rooms_go_down() -> None:
     nothing(each for room, each in IMPORTS if each.own and room_of(each.name) not in BELOW[room])
 
 
+def test_no_training_stage_imports_another() -> None:
+    """What stages share is in files of its own, which know no stage either."""
+    folder = ROOT / "exemplar_model" / "training" / "stages"
+    shared = {"__init__", "stage", "latents", "initial_weights"}
+    stages = {path.stem for path in folder.glob("*.py")} - shared
+    assert len(stages) >= 3
+    package = f"{module_of(folder)}."
+    nothing(
+        each
+        for _, each in IMPORTS
+        if each.path.parent == folder
+        and each.name.startswith(package)
+        and each.name.removeprefix(package).split(".")[0] in stages
+    )
+
+
 def test_internals_of_the_host_are_touched_in_one_room() -> None:
     assert any(each.top == "comfy" for room, each in IMPORTS if room == "host")
     nothing(
@@ -192,6 +217,10 @@ def requirements(extras: list[str]) -> set[str]:
         ("nodes/load.py", "from ..exemplar_model import training", "exemplar_model.training"),
         ("nodes/host/model.py", "from ...lab.host import x", "lab.host.x"),
         ("lab/bench/step.py", "importlib.import_module('comfy.sd')", "comfy.sd"),
+        ("exemplar_model/training/data/a.py", "from ..engine import x", "exemplar_model.training"),
+        ("exemplar_model/training/data/a.py", "from ..stages import x", "exemplar_model.training"),
+        ("exemplar_model/training/stages/a.py", "from .. import engine", "exemplar_model.training"),
+        ("exemplar_model/training/config.py", "from .data import x", "exemplar_model.training"),
         ("exemplar_model/image.py", "from .standalone.cli import m", "exemplar_model.standalone"),
     ],
 )

@@ -1,4 +1,4 @@
 """Self-supervised training of Paint by Example, on one device or many.
 
-Needs accelerate, diffusers, pydantic and PyYAML, which the nodes do not.
+Needs the extra `train` of `pyproject.toml`, which the nodes do not.
 """

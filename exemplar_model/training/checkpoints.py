@@ -1,8 +1,8 @@
-"""Checkpoints of a run: written whole or not at all, the last few kept.
+"""Checkpoints of a run: written completely or not at all, the newest few kept.
 
 Accelerate writes the state. Its own naming and limit of checkpoints are not used: it writes under
-the final name and deletes the oldest first, so that a run killed meanwhile resumes from half a
-checkpoint.
+the final name and deletes the oldest checkpoint first, so that a run that is killed meanwhile
+would resume from half a checkpoint.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from torch import Tensor
 from ..files import flush_to_disk
 
 STATE = "progress.json"
+"""File of a checkpoint that holds its `Progress`; written last, so that it marks the end."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """How far a run has come.
 
     Attributes:
         step: updates done.
-        sums, count: of this process, scalars since they were last logged, each the mean over the
-            forward passes of an update, and the number of these updates. They are saved too, so
-            that a resumed run logs what an uninterrupted one does.
+        sums: this process's sum over the updates since the last log entry of each logged value,
+            as a mean over an update's forward passes.
+        count: number of these updates. Both are saved, so that a resumed run logs what an
+            uninterrupted one does.
         data: fingerprint of the training data.
     """
 
@@ -49,7 +51,7 @@ class Progress:
 
 
 class Checkpoints:
-    """The folder of a run's checkpoints, `step-00001000` and so on."""
+    """The folder of a run's checkpoints, named `step-00001000` and so on by their updates."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
@@ -60,7 +62,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
 
     def save(self, accelerator: Accelerator, progress: Progress) -> None:
-        """Write the whole state under a temporary name, then rename; called by every process."""
+        """Write the whole state under a temporary name, then rename it; called by every process."""
         target = self.folder / f"step-{progress.step:08d}"
         if target.is_dir():
             return
@@ -72,7 +74,7 @@ class Checkpoints:
         accelerator.wait_for_everyone()
         accelerator.save_state(str(unfinished))
         sums = progress.shared_sums(accelerator)
-        accelerator.wait_for_everyone()  # a load right after would race (files of other processes)
+        accelerator.wait_for_everyone()  # a load right after it would miss files of other processes
         if accelerator.is_main_process:
             (unfinished / STATE).write_text(json.dumps({**vars(progress), "sums": sums}))
             for file in unfinished.rglob("*"):
@@ -92,8 +94,9 @@ class Checkpoints:
 def load(accelerator: Accelerator, checkpoint: Path) -> Progress:
     """Load one checkpoint into all that the accelerator prepared; called by every process."""
     accelerator.load_state(str(checkpoint))
-    # A checkpoint is taken between two updates. Accelerate goes on counting the forward passes of
-    # the saved run, which may have had others in an update, and a process that it lacked counts
-    # from 0. Random states need no such care: every number drawn follows from its sample.
+    # Accelerate restores its count of forward passes, from which it tells where an update ends.
+    # The saved run may have had another number of passes per update, and a process that it did not
+    # have starts at 0; as checkpoints are taken between two updates, 0 is right for all. Random
+    # states need no such care: all random numbers follow from the sample that they are for.
     accelerator.step = 0
     return Progress(**json.loads((checkpoint / STATE).read_text()))

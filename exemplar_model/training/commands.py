@@ -1,6 +1,6 @@
 """Commands of training.
 
-What they need is imported when they run, so that the others work without it.
+What they need is imported when they run, so that other commands work without the extra `train`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Rank = Annotated[int, typer.Option(envvar="RANK", hidden=True)]
 
 
 def train(config: Config, overrides: Overrides = None, rank: Rank = 0) -> None:
-    """Train, or go on where the same command stopped; also under torchrun.
+    """Train, or continue where the same command stopped; also under torchrun.
 
-    Ctrl-C and SIGTERM save a checkpoint first. The end leaves OUT/model.safetensors.
+    Ctrl-C and SIGTERM save a checkpoint first. A finished run leaves OUT/model.safetensors.
     """
     from .config import load_config
     from .engine import train as run
@@ -34,7 +34,7 @@ def train(config: Config, overrides: Overrides = None, rank: Rank = 0) -> None:
 def export(
     run: Annotated[Path, typer.Argument(help="folder of a run, or one of its checkpoints")],
     target: Annotated[Path, typer.Argument(help="safetensors file to write")],
-    dtype: Annotated[Literal["fp16", "fp32"], typer.Option(help="of all tensors")] = "fp16",
+    dtype: Annotated[Literal["fp16", "fp32"], typer.Option(help="of the tensors")] = "fp16",
 ) -> None:
     """Write the model of any checkpoint as one file, which Load Exemplar Model opens."""
     from .export import export_checkpoint
@@ -49,13 +49,14 @@ def encode_samples(
     overrides: Overrides = None,
     rank: Rank = 0,
 ) -> None:
-    """Put a fixed set of samples through autoencoder and tower once, for `data.kind: encoded`.
+    """Put a fixed set of samples through autoencoder and vision tower once, for faster training.
 
-    Goes on where it stopped; under torchrun the processes share the work.
+    Train on them with data.kind: encoded. Continues where it stopped; under torchrun the processes
+    share the work.
     """
     from .config import load_config
-    from .data.encoded import encode_samples as encode
     from .data.open import open_dataset
+    from .encode import encode_samples as encode
 
     loaded = load_config(config, overrides or ())
     encode(loaded, open_dataset(loaded, loaded.data), folder)
@@ -69,7 +70,7 @@ def contact_sheet(
     out: Annotated[Path, typer.Option(help="PNG file to write")] = Path("contact-sheet.png"),
     rows: Annotated[int, typer.Option(min=1, help="samples to show")] = 16,
 ) -> None:
-    """Draw what the model will see: the first training samples, after augmentation."""
+    """Draw the first training samples, after augmentation, as the model will see them."""
     from .config import load_config
     from .data.contact_sheet import contact_sheet as draw
 
@@ -88,17 +89,21 @@ def write_shards(
 ) -> None:
     """Copy the pictures of a configuration, shuffled, into tar shards for streaming.
 
-    Goes on where it stopped. Train on them with data.kind: shards.
+    Continues where it stopped. Train on them with data.kind: shards.
     """
-    from .config import ConfigError, load_config
+    from .config import load_config
     from .data.open import open_source
     from .data.shards import Coco, OpenImages
     from .data.shards import write_shards as write
+    from .section import ConfigError
 
     loaded = load_config(config, overrides or ())
     source = open_source(loaded.data)
     if not isinstance(source, OpenImages | Coco):
-        raise ConfigError(f"Data of kind {loaded.data.kind} is no set of files to put into shards.")
+        raise ConfigError(
+            f"data.kind is {loaded.data.kind}, but shards are written from picture files; name "
+            "data of kind openimages or coco."
+        )
     skipped = write(source, folder, per_shard=per_shard, seed=loaded.seed)
     for reason in skipped:
         typer.echo(f"Left out: {reason}", err=True)

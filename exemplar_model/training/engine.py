@@ -1,4 +1,4 @@
-"""The training loop: one for every stage, one process or many, resumable at any update."""
+"""The training loop: the same for every stage and any number of processes, and resumable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from ..files import written_whole
 from .checkpoints import Checkpoints
-from .config import ConfigError, TrainConfig
+from .config import TrainConfig
 from .data.batches import BatchPlan
 from .data.dataset import Samples
 from .data.open import open_dataset, open_training_data
@@ -29,6 +29,7 @@ from .process import (
     stop_on_signal,
 )
 from .report import Report
+from .section import ConfigError
 from .stages.stage import Stage, fixed_batches
 
 MAY_CHANGE = {
@@ -42,11 +43,11 @@ MAY_CHANGE = {
     "export_dtype",
     "out",
 }
-"""Keys that may differ when a run is resumed."""
+"""Keys of a configuration that may differ when a run is resumed."""
 
 
 def train(config: TrainConfig) -> Path | None:
-    """Train, or go on from the last checkpoint; a finished run is left as it is.
+    """Train, or continue from the newest checkpoint; a finished run is left unchanged.
 
     Returns:
         Path of the exported model, or None if a signal stopped the run (its state is saved).
@@ -109,10 +110,10 @@ def train(config: TrainConfig) -> Path | None:
                 checkpoints.save(accelerator, progress)
             if stop and not last:
                 report.say(
-                    f"Stopped at update {progress.step}; the same command goes on from there."
+                    f"Stopped at update {progress.step}; the same command continues from there."
                 )
                 return None
-            # after saving: a fault in it must not cost the updates since the last checkpoint
+            # after saving, so that an error in it costs no updates
             if held_out and (progress.step % config.validation.every == 0 or last):
                 with averaged(ema, trained), accelerator.autocast():
                     _validate(stage, module, held_out, report, accelerator)
@@ -127,8 +128,9 @@ def train(config: TrainConfig) -> Path | None:
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Learning rate of an update: linear warm-up, then constant or cosine.
 
-    A function of the update's number, where PyTorch's and diffusers' schedules keep a state: a
-    resumed run may have other `steps`, and accelerate would step a state once per process.
+    It follows from the number of the update alone. The schedules of PyTorch and diffusers keep a
+    state, which would not follow a resumed run's change of `steps`, and which accelerate advances
+    once per process.
 
     Args:
         config: of the run.
@@ -147,7 +149,7 @@ def _claim_folder(config: TrainConfig) -> None:
     wanted = config.model_dump(mode="json")
     if file.is_file():
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-        # which samples a stream gives to whom depends on these
+        # which process gets which samples of a stream depends on these
         fixed = {"workers", "micro_batch"} if config.data.kind == "shards" else set[str]()
         may_change = MAY_CHANGE - fixed
         changed = sorted(

@@ -1,4 +1,4 @@
-"""Export a run or checkpoint as one safetensors file with the original names."""
+"""Export a run or checkpoint as one safetensors file in the original key layout."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from safetensors.torch import save_file
 
 from ..files import written_whole
 from .checkpoints import STATE, Checkpoints, Progress, load
-from .config import ConfigError, load_config
+from .config import load_config
 from .data.open import open_training_data
 from .process import MovingAverage, averaged, new_accelerator, new_stage
+from .section import ConfigError
 from .stages.stage import Stage
 
 
 def export(stage: Stage, open_data: Callable[[], Any], progress: Progress, path: Path) -> None:
-    """Write the weights, with configuration, update and data fingerprint as metadata.
+    """Write the weights, with configuration, update and fingerprint of the data as metadata.
 
     Args:
         stage: whose weights are written.
-        open_data: opens the training data, for stages that need them.
+        open_data: opens the training data, which only some stages need.
         progress: of the run.
         path: safetensors file, which appears whole or not at all.
     """
@@ -42,7 +43,7 @@ def export(stage: Stage, open_data: Callable[[], Any], progress: Progress, path:
 
 
 def export_checkpoint(run: Path, target: Path, dtype: str) -> None:
-    """Export any checkpoint of a run; of the stages, only the autoencoder's needs the data.
+    """Export any checkpoint of a run. Only the autoencoder stage needs the training data for it.
 
     Args:
         run: folder of a run, whose newest checkpoint is taken, or of one checkpoint.

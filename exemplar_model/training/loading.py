@@ -1,4 +1,4 @@
-"""From dataset or stream to micro-batches."""
+"""The loader of micro-batches, from a dataset or from a stream of shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_loader(
     accelerator: Accelerator,
     start: int,
 ) -> DataLoader[Batch]:
-    """Micro-batches of this process from update `start` to the end of the run."""
+    """Micro-batches of this process, from update `start` to the end of the run."""
     process, pin_memory = accelerator.process_index, accelerator.device.type == "cuda"
     if isinstance(dataset, ShardStream):
         return dataset.loader(

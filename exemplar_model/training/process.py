@@ -1,4 +1,4 @@
-"""What every process of a run sets up: accelerator, stage, moving average of weights, signals."""
+"""What each process of a run sets up: accelerator, stage, moving average, signal handlers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import get_cpu_distributed_information, set_seed
 from diffusers.training_utils import EMAModel
 
-from .config import ConfigError, TrainConfig
+from .config import TrainConfig
+from .section import ConfigError
 from .stages.autoencoder import AutoencoderStage
 from .stages.denoiser import DenoiserStage
 from .stages.stage import Stage
@@ -27,39 +28,41 @@ STAGES: dict[str, type[Stage]] = {
 
 
 def new_accelerator(config: TrainConfig) -> Accelerator:
-    """The accelerator of a run, checked to see all processes that the launcher started.
+    """The accelerator of a run.
 
     Raises:
         ConfigError: the launcher started more processes than accelerate would use, each of which
             would train for itself.
     """
-    # without `cpu`, accelerate takes several processes on a machine without GPU for single ones
+    # without `cpu`, accelerate ignores the other processes on a machine without a GPU
     accelerator = Accelerator(
         mixed_precision=config.precision,
         cpu=not torch.accelerator.is_available(),
         log_with="tensorboard",
         project_dir=config.out,
     )
-    started = get_cpu_distributed_information().world_size  # as the launcher says, GPU or not
+    started = get_cpu_distributed_information().world_size  # by its environment
     if accelerator.num_processes != started:
         raise ConfigError(
             f"The launcher started {started} processes, accelerate sees "
-            f"{accelerator.num_processes}; start them with torchrun."
+            f"{accelerator.num_processes}; start the processes with torchrun."
         )
     return accelerator
 
 
 def new_stage(config: TrainConfig, device: torch.device) -> Stage:
     """The stage of a configuration with its starting weights."""
-    set_seed(config.seed)  # for initial weights; all later random numbers follow from samples
+    set_seed(
+        config.seed
+    )  # of initial weights; later random numbers have seeds of their own, by sample
     return STAGES[config.stage](config, device)
 
 
 class MovingAverage(EMAModel):
-    """Exponential moving average of weights, which stays on its device when a state is loaded."""
+    """Exponential moving average of weights that stays on its device when a state is loaded."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, which accelerate reads to the CPU."""
+        """Load a state, whose tensors accelerate has read to the CPU."""
         device = self.shadow_params[0].device
         super().load_state_dict(state_dict)
         self.to(device)
@@ -67,7 +70,7 @@ class MovingAverage(EMAModel):
 
 @contextmanager
 def averaged(ema: EMAModel | None, parameters: list[Any]) -> Generator[None]:
-    """Put the moving average, if there is one, in place of the weights."""
+    """Use the moving average, if there is one, in place of the weights."""
     if ema is None:
         yield
         return
@@ -81,7 +84,7 @@ def averaged(ema: EMAModel | None, parameters: list[Any]) -> Generator[None]:
 
 @contextmanager
 def stop_on_signal() -> Generator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGTERM or Ctrl-C came; a second one of them kills."""
+    """Yield a function that tells whether SIGTERM or Ctrl-C came; a second one acts as usual."""
     received: list[signal.Signals] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -99,7 +102,7 @@ def stop_on_signal() -> Generator[Callable[[], bool]]:
 
 
 def agree(stop: bool, accelerator: Any) -> bool:
-    """Whether any process was asked to stop, as all must stop at the same update."""
+    """Whether any process was asked to stop: all of them must stop after the same update."""
     if accelerator.num_processes == 1:
         return stop
     flag = torch.tensor(float(stop), device=accelerator.device)

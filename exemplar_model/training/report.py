@@ -1,4 +1,4 @@
-"""What a run shows: a progress bar, a TensorBoard log, previews, and skipped pictures."""
+"""What a run shows: a progress bar, a TensorBoard log, previews, and unreadable pictures."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Throughput(ProgressColumn):
         self.batch = batch
 
     def render(self, task: Task) -> Text:
-        """Text of the column; blank until two updates are done."""
+        """Text of the column; empty until two updates are done."""
         return Text(f"{task.speed * self.batch:.1f} images/s" if task.speed else "")
 
 
 class Report(AbstractContextManager["Report"]):
-    """Collects values in every process; the main process logs and shows them."""
+    """Collects losses and skipped pictures in all processes; the main process shows them."""
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator, progress: Progress) -> None:
         self.config = config
@@ -71,7 +71,7 @@ class Report(AbstractContextManager["Report"]):
             self.config.stage, total=self.config.steps, completed=self.progress.step
         )
         if self.progress.step:
-            self.say(f"Going on from update {self.progress.step}.")
+            self.say(f"Continuing from update {self.progress.step}.")
         return self
 
     def __exit__(
@@ -91,7 +91,7 @@ class Report(AbstractContextManager["Report"]):
         self.console.print(text)
 
     def skipped(self, reasons: list[str]) -> None:
-        """Write down pictures that this process could not use, each once."""
+        """Add reasons for unusable pictures to `skipped.txt`, each of them once."""
         for line in (" ".join(reason.split()) for reason in reasons):
             if line not in self.known:
                 self.known.add(line)
@@ -99,7 +99,7 @@ class Report(AbstractContextManager["Report"]):
                     file.write(line + "\n")
 
     def add(self, loss: Tensor, scalars: Scalars) -> None:
-        """Add loss and scalars of one forward pass to the sums, without waiting for the device."""
+        """Add loss and scalars of one forward pass to the sums, without waiting for the GPU."""
         sums, passes = self.progress.sums, self.accelerator.gradient_accumulation_steps
         for name, value in {"loss": loss, **scalars}.items():
             sums[name] = sums.get(name, 0.0) + value.float() / passes

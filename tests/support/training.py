@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import socket
 import subprocess
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
+from exemplar_model.__main__ import main
 from exemplar_model.training.config import TrainConfig, load_config
 from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.data.sample import Batch, collate
@@ -59,10 +63,56 @@ def command(*arguments: str, processes: int = 1) -> list[str]:
     return [*launcher, "-m", "exemplar_model", *arguments]
 
 
-def train_command(out: Path, *overrides: str, processes: int = 1) -> list[str]:
-    """Command line of a small run."""
-    arguments = ("train", "smoke", *SMALL, f"out={out}", *overrides)
-    return command(*arguments, processes=processes)
+def train_arguments(out: Path, *overrides: str) -> tuple[str, ...]:
+    """Arguments of the command line for a small run."""
+    return ("train", "smoke", *SMALL, f"out={out}", *overrides)
+
+
+STARTING = multiprocessing.get_context(
+    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+)
+"""Starts processes; where it can, from one that has PyTorch imported and has run nothing."""
+STARTING.set_forkserver_preload(["exemplar_model.training.engine"])
+
+
+def start(out: Path, *overrides: str, **environment: str) -> BaseProcess:
+    """Start a small run by the command line, in a process of its own."""
+    arguments = train_arguments(out, *overrides)
+    process = STARTING.Process(target=_run, args=(arguments, str(printed(out)), environment))
+    process.start()
+    return process
+
+
+def start_together(out: Path, *overrides: str, processes: int) -> list[BaseProcess]:
+    """Start the processes of one small run; several get the environment that torchrun sets."""
+    if processes == 1:
+        return [start(out, *overrides)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    places = [{**common, "RANK": rank, "LOCAL_RANK": rank} for rank in range(processes)]
+    return [start(out, *overrides, **{k: str(v) for k, v in each.items()}) for each in places]
+
+
+def end(*processes: BaseProcess) -> None:
+    """Wait for processes to end well."""
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+
+
+def printed(out: Path) -> Path:
+    """File with what the started processes of a run printed."""
+    return out.with_suffix(".txt")
+
+
+def _run(arguments: tuple[str, ...], output: str, environment: dict[str, str]) -> None:
+    os.environ.update(environment, OMP_NUM_THREADS="1")  # accelerate reads it, too
+    torch.set_num_threads(1)
+    sys.argv[1:] = arguments
+    with open(output, "a", encoding="utf-8") as sys.stdout:
+        main()
 
 
 def environment() -> dict[str, str]:

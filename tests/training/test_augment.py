@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from scipy.stats import chisquare, kstest
 
-from exemplar_model.training.config import Augmentation
 from exemplar_model.training.data.augment import (
     ExemplarTransform,
     affine_jitter,
     draw_transform,
     rotation,
 )
+from exemplar_model.training.data_config import Augmentation
 
 IDENTITY = np.eye(3)
 NONE = {"flip": 0, "rotate": 0, "blur": 0, "affine": 0}

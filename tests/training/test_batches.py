@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exemplar_model.training.config import ConfigError
 from exemplar_model.training.data.batches import BatchPlan, StepBatches
+from exemplar_model.training.section import ConfigError
 
 
 def updates(plan, length=50, seed=23, start=0, stop=20):
@@ -101,6 +101,6 @@ def test_a_batch_that_cannot_be_shared_is_refused(batch, micro_batch, processes,
     with pytest.raises(ConfigError) as error:
         BatchPlan(batch, micro_batch, processes)
     assert str(error.value) == (
-        f"batch is {batch}, which {processes} process(es) cannot share in micro-batches of "
+        f"batch is {batch}, which {processes} process(es) cannot divide into micro-batches of "
         f"{micro_batch}; choose a multiple of {multiple}, or another micro_batch."
     )

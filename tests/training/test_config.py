@@ -9,14 +9,10 @@ import yaml
 from pydantic import ValidationError
 
 from exemplar_model.training import config as configuration
-from exemplar_model.training.config import (
-    ConfigError,
-    EncodedData,
-    GeneratedData,
-    Section,
-    TrainConfig,
-    load_config,
-)
+from exemplar_model.training import data_config
+from exemplar_model.training.config import TrainConfig, load_config
+from exemplar_model.training.data_config import EncodedData, GeneratedData
+from exemplar_model.training.section import ConfigError, Section
 
 SHIPPED = sorted(
     file.name.removesuffix(".yaml")
@@ -49,7 +45,7 @@ def sections(model):
 def test_sections_are_found_wherever_they_are():
     defined = {
         kind
-        for kind in vars(configuration).values()
+        for kind in (vars(configuration) | vars(data_config)).values()
         if isinstance(kind, type) and issubclass(kind, Section) and kind is not Section
     }
     assert set(sections(TrainConfig)) == defined
@@ -194,12 +190,12 @@ def test_a_file_without_keys_is_refused(tmp_path, text, overrides):
 
 @pytest.mark.parametrize("text", ["steps: [1\n", "steps: 1: 2\n", "out: \tx\n\t- y\n"])
 def test_bad_yaml_is_refused(tmp_path, text):
-    with pytest.raises(ConfigError, match=r"run\.yaml is no valid YAML \(.+line 1.*\)\."):
+    with pytest.raises(ConfigError, match=r"run\.yaml is not valid YAML \(.+line 1.*\)\."):
         load_config(written(tmp_path, text))
 
 
 def test_yaml_makes_no_objects(tmp_path):
-    with pytest.raises(ConfigError, match="no valid YAML"):
+    with pytest.raises(ConfigError, match="not valid YAML"):
         load_config(written(tmp_path, "out: !!python/object/apply:os.getcwd []\n"))
 
 
@@ -276,14 +272,14 @@ def test_the_last_override_counts():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("steps", "steps is no override; write key=value, such as steps=20"),
-        ("=3", "=3 is no override; write key=value, such as steps=20"),
+        ("steps", "steps is not an override; write key=value, such as steps=20"),
+        ("=3", "=3 is not an override; write key=value, such as steps=20"),
         ("steps.more=1", r"steps\.more: steps is a value, not a section"),
         ("data.kind.x=1", r"data\.kind\.x: kind is a value, not a section"),
         ("model.encoder.layers=2", r"there is no key model\.encoder\.layers"),
         ("model.unet_layers=two", r"model\.unet_layers is 'two'"),
         ("stpes=2", "there is no key stpes"),
-        ("steps=[1", r"steps=\[1 is no valid YAML"),
+        ("steps=[1", r"steps=\[1 is not valid YAML"),
     ],
 )
 def test_a_bad_override_is_named(override, message):

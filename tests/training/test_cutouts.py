@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exemplar_model.training.config import ConfigError, CutoutData, GeneratedData
 from exemplar_model.training.data.boxes import usable
 from exemplar_model.training.data.cutouts import Cutouts
 from exemplar_model.training.data.shapes import Shapes
 from exemplar_model.training.data.source import UnreadablePictureError
+from exemplar_model.training.data_config import CutoutData, GeneratedData
+from exemplar_model.training.section import ConfigError
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from exemplar_model.standalone.components import Components, new_unet
-from exemplar_model.training.config import ConfigError
 from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.data.sample import Encoded, collate
+from exemplar_model.training.section import ConfigError
 from exemplar_model.training.stages.denoiser import DenoiserStage
 from exemplar_model.training.stages.initial_weights import read_tower, starting_components, widened
 from exemplar_model.training.stages.latents import sample_posterior

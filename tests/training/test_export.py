@@ -8,11 +8,11 @@ import torch
 from safetensors import safe_open
 
 from exemplar_model.standalone.components import Components
-from exemplar_model.training.config import ConfigError
-from exemplar_model.training.data.encoded import encode_samples
 from exemplar_model.training.data.open import open_dataset
+from exemplar_model.training.encode import encode_samples
 from exemplar_model.training.engine import train
 from exemplar_model.training.export import export_checkpoint
+from exemplar_model.training.section import ConfigError
 from exemplar_model.weights.checkpoint import read_checkpoint
 from tests.support.photos import write_open_images
 from tests.support.training import small_config, weights
@@ -121,7 +121,7 @@ def test_samples_of_another_configuration_are_not_mixed(tmp_path):
         encode_samples(other, open_dataset(other, other.data), folder)
 
 
-def test_samples_of_other_frozen_parts_are_refused(tmp_path):
+def test_samples_that_other_weights_encoded_are_refused(tmp_path):
     config = small_config(tmp_path / "run", "data.samples=8")
     folder = tmp_path / "samples"
     encode_samples(config, open_dataset(config, config.data), folder)
@@ -150,5 +150,5 @@ def test_an_autoencoder_is_not_exported_before_its_normalisation_is_in(tmp_path)
 
 def test_unfinished_samples_are_refused(tmp_path):
     config = small_config(tmp_path / "run", f"data={{kind: encoded, folder: {tmp_path}}}")
-    with pytest.raises(ConfigError, match="run encode-samples, which goes on"):
+    with pytest.raises(ConfigError, match="run encode-samples, which continues"):
         open_dataset(config, config.data)

@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from exemplar_model.training.config import Augmentation, ConfigError, OpenImagesData
 from exemplar_model.training.data.boxes import Box
 from exemplar_model.training.data.dataset import ExemplarDataset
 from exemplar_model.training.data.open import open_dataset, open_training_data
 from exemplar_model.training.data.openimages import BAD_IDS, OpenImages
 from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.source import UnreadablePictureError
+from exemplar_model.training.data_config import Augmentation, OpenImagesData
+from exemplar_model.training.section import ConfigError
 from tests.support.photos import write_csv, write_jpeg, write_open_images
 from tests.support.training import small_config
 

@@ -8,13 +8,14 @@ from scipy.stats import chisquare, kstest
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from exemplar_model.training.config import Augmentation, ConfigError, GeneratedData
 from exemplar_model.training.data.boxes import Box
 from exemplar_model.training.data.dataset import ExemplarDataset, KeptDataset
 from exemplar_model.training.data.sample import Encoded, collate, draw
 from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.shapes import Shapes
 from exemplar_model.training.data.source import Picture, UnreadablePictureError
+from exemplar_model.training.data_config import Augmentation, GeneratedData
+from exemplar_model.training.section import ConfigError
 from tests.support.training import equal_samples
 
 PLAIN = {"flip": 0, "rotate": 0, "blur": 0, "affine": 0}

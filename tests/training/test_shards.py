@@ -7,12 +7,6 @@ import tarfile
 import pytest
 import torch
 
-from exemplar_model.training.config import (
-    Augmentation,
-    ConfigError,
-    OpenImagesData,
-    ShardData,
-)
 from exemplar_model.training.data.batches import BatchPlan
 from exemplar_model.training.data.dataset import ExemplarDataset
 from exemplar_model.training.data.open import open_dataset, open_training_data
@@ -20,6 +14,8 @@ from exemplar_model.training.data.openimages import OpenImages
 from exemplar_model.training.data.sample import collate
 from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.shards import Place, ShardStream, count_samples, write_shards
+from exemplar_model.training.data_config import Augmentation, OpenImagesData, ShardData
+from exemplar_model.training.section import ConfigError
 from tests.support.photos import write_open_images
 from tests.support.training import equal_samples, small_config
 

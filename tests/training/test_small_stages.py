@@ -6,12 +6,12 @@ import torch
 from safetensors.torch import save_file
 
 from exemplar_model.encoder import ExemplarEncoder
-from exemplar_model.standalone.components import load_original, new_autoencoder
+from exemplar_model.standalone.components import Components, load_original, new_autoencoder
 from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.stages.autoencoder import (
     AutoencoderStage,
     Reconstruction,
-    normalised,
+    normalized,
     whole_cells,
 )
 from exemplar_model.training.stages.initial_weights import (
@@ -81,14 +81,14 @@ def latent_means(autoencoder, images):
         return encode_moments(autoencoder, images).chunk(2, dim=1)[0]
 
 
-def test_normalised_latents_have_mean_0_and_deviation_1(tmp_path, autoencoder):
+def test_normalized_latents_have_mean_0_and_deviation_1(tmp_path, autoencoder):
     images = small_batch(autoencoder_config(tmp_path)).pictures.image
     means = latent_means(autoencoder, images)
     mean, std = means.mean((0, 2, 3)), means.std((0, 2, 3))
     assert mean.abs().max() > 0.5
     assert (std * SCALE - 1).abs().min() > 0.1
     other = new_autoencoder(autoencoder_config(tmp_path).model).eval()
-    other.load_state_dict(normalised(autoencoder.state_dict(), mean, std))
+    other.load_state_dict(normalized(autoencoder.state_dict(), mean, std))
     scaled = latent_means(other, images) * SCALE
     torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(scaled.std((0, 2, 3)), torch.ones(4), atol=1e-4, rtol=0)
@@ -99,7 +99,7 @@ def test_normalising_changes_no_reconstruction(tmp_path, autoencoder):
     autoencoder.double()
     other = new_autoencoder(autoencoder_config(tmp_path).model).eval().double()
     mean, std = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.5, 2.0, 9.0, 1.0]]).double()
-    other.load_state_dict(normalised(autoencoder.state_dict(), mean, std))
+    other.load_state_dict(normalized(autoencoder.state_dict(), mean, std))
     with torch.no_grad():
         for noise in torch.stack([torch.zeros(4, 4, 16, 16), torch.randn(4, 4, 16, 16)]).double():
             before = reconstruct(autoencoder, images, noise)
@@ -229,6 +229,24 @@ def test_the_autoencoder_goes_on_from_given_weights(tmp_path, key):
         assert torch.equal(tensor, given[name])
 
 
+def test_an_autoencoder_of_its_own_replaces_that_of_a_whole_model(tmp_path):
+    config = small_config(tmp_path)
+    whole = Components.random(config.model).to_original()
+    own = Components.random(config.model).to_original()
+    own = {key: tensor for key, tensor in own.items() if key.startswith("first_stage_model.")}
+    inits = []
+    for name, weights in (("model", whole), ("autoencoder", own)):
+        file = tmp_path / f"{name}.safetensors"
+        save_file(
+            {key: tensor.contiguous() for key, tensor in weights.items()}, file, config.model.hints
+        )
+        inits.append(f"init.{name}={file}")
+    config = small_config(tmp_path, *inits)
+    for started in (starting_autoencoder(config), starting_components(config).autoencoder):
+        weight = started.state_dict()["quant_conv.weight"]
+        assert torch.equal(weight, own["first_stage_model.quant_conv.weight"])
+
+
 def test_the_weight_keeps_holes_from_moving_the_latents_around_them(tmp_path):
     shifts = []
     for weight in (0, 10):
@@ -251,7 +269,7 @@ def test_the_autoencoder_learns(tmp_path):
     assert stage.preview(batch).shape == (3, 4 * 32, 4 * 32)
 
 
-def test_the_autoencoder_is_exported_normalised(tmp_path):
+def test_the_autoencoder_is_exported_normalized(tmp_path):
     stage = AutoencoderStage(autoencoder_config(tmp_path, "data.samples=20"), CPU)
     dataset = open_dataset(stage.config, stage.config.data)
     weights, hints = stage.export(lambda: dataset)

@@ -1,1 +1,1 @@
-"""Training samples: sources of pictures, holes, exemplars."""
+"""Training data: sources of pictures, and the samples that are made of them."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import Augmentation
+from ..data_config import Augmentation
 
 BLUR_KERNELS = (3, 5, 7)
 Matrix = np.ndarray[Any, np.dtype[np.float64]]

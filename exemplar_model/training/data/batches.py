@@ -1,4 +1,4 @@
-"""Which samples form which batch: it follows from the update alone, so a run resumes exactly."""
+"""Which samples each update trains on: its number alone decides, so that runs resume exactly."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import lru_cache
 import numpy as np
 from torch.utils.data import Sampler
 
-from ..config import ConfigError
+from ..section import ConfigError
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How a global batch is spread over processes and forward passes.
+    """How the batch of an update is divided among processes and forward passes.
 
     Attributes:
         batch: samples per update, over all processes.
@@ -32,7 +32,7 @@ class BatchPlan:
     def __post_init__(self) -> None:
         if self.batch % (self.micro_batch * self.processes):
             raise ConfigError(
-                f"batch is {self.batch}, which {self.processes} process(es) cannot share in "
+                f"batch is {self.batch}, which {self.processes} process(es) cannot divide into "
                 f"micro-batches of {self.micro_batch}; choose a multiple of "
                 f"{self.micro_batch * self.processes}, or another micro_batch."
             )
@@ -46,8 +46,8 @@ class BatchPlan:
 class StepBatches(Sampler[list[tuple[int, int]]]):
     """Micro-batches of one process from update `start` up to `stop`, as lists of (epoch, index).
 
-    Each epoch has its own permutation of the samples, and a batch may begin in one epoch and end
-    in the next. Which samples make up an update does not depend on the number of processes.
+    Each epoch shuffles the samples anew, and a batch may begin in one epoch and end in the next.
+    The samples of an update do not depend on the number of processes.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Boxes around objects, as shares of a picture or in its pixels, and their compact storage."""
+"""Boxes around objects: in fractions of a picture's size, in pixels, and stored compactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 AREA_RANGE = (0.02, 0.8)
-"""Share of the picture that a box must cover (`scripts/read_bbox.py` of the reference)."""
+"""Fraction of the picture that a box must cover (`scripts/read_bbox.py` of the reference)."""
 ROUNDING = 1e-3
 """Pixels added before rounding down: boxes are float32, so 700 px may have become 699.9999."""
 
@@ -29,7 +29,7 @@ def usable(boxes: Array) -> Array:
     """Which boxes may serve as exemplars.
 
     Args:
-        boxes: [N, 4], left, top, right, bottom as shares (0…1) of the picture's width and height.
+        boxes: [N, 4], left, top, right, bottom as fractions of the picture's width and height.
 
     Returns:
         bool [N]: inside the picture, left of right, top above bottom, and area in `AREA_RANGE`.
@@ -41,7 +41,7 @@ def usable(boxes: Array) -> Array:
 
 
 def in_pixels(boxes: Array, size: tuple[int, int]) -> list[Box]:
-    """Boxes [N, 4] in shares, as pixels of a picture of size (W, H).
+    """Boxes [N, 4] in fractions, as pixels of a picture of size (W, H).
 
     Edges are rounded down; a box that covers no pixel is left out.
     """
@@ -66,7 +66,7 @@ def pad(box: Box, pixels: int, size: tuple[int, int]) -> Box:
 class PackedArrays:
     """Many short arrays, stored end to end in a single one.
 
-    Worker processes share it, where they would copy a list of a million arrays.
+    Worker processes share its memory, where each would copy a list of a million arrays.
 
     Attributes:
         values: [sum of lengths, …].

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as run_lengths
 
-from ..config import CocoData, ConfigError
+from ..data_config import CocoData
+from ..section import ConfigError
 from .boxes import Array, PackedArrays, usable
 from .reading import read_picture
 from .source import Picture, PictureFile, Pixels, UnreadablePictureError
@@ -132,7 +133,7 @@ def _listed(path: Path, key: str, names: set[str]) -> set[str]:
 
 
 def _usable(image: dict[str, Any], annotations: list[dict[str, Any]]) -> tuple[Array, list[bytes]]:
-    """Usable boxes [N, 4] of a picture, in shares of its size, and the outline of each."""
+    """Usable boxes [N, 4] of a picture, in fractions of its size, and the outline of each."""
     W, H = image["width"], image["height"]
     corners = [_corners(*annotation["bbox"]) for annotation in annotations]
     boxes = (np.array(corners).reshape(-1, 4) / np.array([W, H, W, H])).clip(0, 1)

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from ..config import ConfigError, EncodedData, TrainConfig
+from ..config import TrainConfig
+from ..data_config import EncodedData
+from ..section import ConfigError
 from .open import open_training_data
 from .sample import Pictures
 from .shards import ShardStream
@@ -19,7 +21,7 @@ SIDE = 224
 """Width and height of a cell, in pixels: the exemplar as large as CLIP sees it."""
 CAPTION_HEIGHT = 24
 EDGE_COLOR = (1.0, 0.1, 0.4)
-"""Of the hole, RGB."""
+"""Of the line around the hole, RGB in [0, 1]."""
 
 
 def contact_sheet(config: TrainConfig, rows: int) -> tuple[Image.Image, list[str]]:
@@ -40,7 +42,7 @@ def contact_sheet(config: TrainConfig, rows: int) -> tuple[Image.Image, list[str
     if isinstance(config.data, EncodedData):
         raise ConfigError(
             "data.kind is encoded, which holds no pictures any more; name the configuration that "
-            "its samples were encoded from."
+            "its samples were encoded with."
         )
     data = open_training_data(config)
     if isinstance(data, ShardStream):

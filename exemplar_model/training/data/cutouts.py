@@ -1,4 +1,4 @@
-"""Training pictures composed of cut-out objects and photos, anew for every sample."""
+"""Training pictures that are composed of cut-out objects and photos, anew for every sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..config import ConfigError, CutoutData
+from ..data_config import CutoutData
+from ..section import ConfigError
 from .boxes import Box, usable
 from .reading import BROKEN, read_pixels
 from .shapes import color_field
@@ -17,13 +18,13 @@ from .source import Picture, Pixels, UnreadablePictureError
 
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg"}
 COLOR_FIELD = 0.3
-"""Share of backgrounds that are soft color fields in place of a photo."""
+"""Probability that the background is a soft color field instead of a photo."""
 SECOND_OBJECT = 0.3
-"""Share of pictures with two objects."""
+"""Probability of a second object."""
 OBJECT_SIDE = (0.4, 0.85)
-"""Longer side of an object, as a share of the picture's shorter side."""
+"""Range of an object's longer side, as a fraction of the picture's shorter side."""
 HUE_SHIFT = 0.3
-"""Share of objects that get another hue."""
+"""Probability that an object gets another hue."""
 
 
 class Cutouts:
@@ -45,7 +46,7 @@ class Cutouts:
     def read(self, index: int, rng: np.random.Generator) -> Picture:
         """Compose a picture.
 
-        `index` chooses the first object, so that an epoch shows all objects equally often.
+        `index` chooses the first object, so that all objects occur equally often.
 
         Raises:
             UnreadablePictureError: a file cannot be decoded, or no object has a usable size.
@@ -63,7 +64,7 @@ class Cutouts:
             layers = [np.minimum(below, 255 - alpha) for below in layers] + [alpha]
         found = [(box, alpha) for alpha in layers if (box := _box(alpha))]
         if not found:
-            raise UnreadablePictureError(f"no object of picture {index} has a usable size")
+            raise UnreadablePictureError(f"composed picture {index}: no object has a usable size")
         boxes, objects = zip(*found, strict=True)
         return Picture(np.asarray(canvas), list(boxes), list(objects))
 

@@ -1,6 +1,7 @@
-"""Datasets: the sample of (epoch, index), whose random numbers follow from (seed, epoch, index).
+"""Datasets of samples, by epoch and index.
 
-So a sample is the same in every process, however many there are, and after every resume.
+All that is random in a sample follows from (seed, epoch, index), so it is the same whichever
+process makes it, and after a resume.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from .sample_maker import SampleMaker
 from .source import DataError, Source, UnreadablePictureError
 
 MOST_SKIPPED = 100
-"""So many unreadable pictures in a row mean that the whole folder is wrong."""
+"""Unreadable pictures in a row after which the data as a whole is taken to be wrong."""
 
 
 class Samples(Protocol):
-    """What every dataset of this package offers."""
+    """What every dataset of training samples offers."""
 
     def __len__(self) -> int:
         """Samples in an epoch."""
@@ -78,9 +79,10 @@ class ExemplarDataset(Dataset[Sample]):
 
 
 class KeptDataset(Dataset[Sample]):
-    """The pictures of epoch 0 in every epoch, kept in memory in 8 bit; draws are always fresh.
+    """The pictures of epoch 0 in every epoch, kept in memory in 8 bit; noise is always fresh.
 
-    For small models, which would wait for their data: 0.25 MB for each sample of 128² pixels.
+    For small models, which would wait for their data. A sample with 128² pixels and an exemplar of
+    224² takes 0.22 MB, or 0.37 MB with its object.
     """
 
     def __init__(self, dataset: ExemplarDataset) -> None:

@@ -1,4 +1,4 @@
-"""Holes: which area around a box the model learns to repaint, and which crop it sees of the rest.
+"""Holes: the area around a box that the model learns to repaint, and the crop around it.
 
 Source of every rule: `ldm/data/open-images.py` of the reference repository.
 """
@@ -20,8 +20,9 @@ def extend(box: Box, size: tuple[int, int], most: float, rng: np.random.Generato
     Args:
         box: in a picture of size (W, H).
         size: of the picture.
-        most: greatest shift, as a share of the way to the picture's border (0.4 in the reference).
-        rng: that draws it.
+        most: largest shift, as a fraction of the distance to the picture's border (0.4 in the
+            reference).
+        rng: source of random numbers.
     """
     W, H = size
     free = (box.left, box.top, W - box.right, H - box.bottom)
@@ -70,7 +71,7 @@ def shape_outline(box: Box, extended: Box, jitter: int, rng: np.random.Generator
 def shape_hole(
     box: Box, extended: Box, size: tuple[int, int], jitter: int, rng: np.random.Generator
 ) -> Array:
-    """Hole [H, W], uint8, 1 inside an arbitrary shape; `shape_outline` tells which."""
+    """Hole [H, W], uint8, 1 inside the outline that `shape_outline` draws."""
     drawing = Image.new("L", size)
     outline = shape_outline(box, extended, jitter, rng)
     ImageDraw.Draw(drawing).polygon([(float(x), float(y)) for x, y in outline], fill=1)
@@ -87,9 +88,9 @@ def square_crop(extended: Box, size: tuple[int, int], zoom: float, rng: np.rando
     Args:
         extended: box in a picture of size (W, H).
         size: of the picture.
-        zoom: greatest shift inwards, as a share of the distance between the square's border and
+        zoom: largest shift inwards, as a fraction of the distance between the square's border and
             the nearest side of the extended box (0.6 in the reference).
-        rng: that draws it.
+        rng: source of random numbers.
     """
     W, H = size
     side = min(W, H)

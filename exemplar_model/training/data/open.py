@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ..config import (
+from ..config import TrainConfig
+from ..data_config import (
     CocoData,
-    ConfigError,
     CutoutData,
     Data,
     EncodedData,
     GeneratedData,
     OpenImagesData,
     ShardData,
-    TrainConfig,
 )
+from ..section import ConfigError
 from .coco import Coco
 from .cutouts import Cutouts
 from .dataset import ExemplarDataset, KeptDataset, Samples
@@ -25,7 +25,7 @@ from .source import Source
 
 
 def open_training_data(config: TrainConfig) -> Samples | ShardStream:
-    """Open what a run trains on: a dataset, or a stream of shards where the run allows one.
+    """Open what a run trains on: a dataset, or a stream for data of kind shards.
 
     Raises:
         ConfigError: the data cannot be used, or not for this stage.
@@ -66,8 +66,8 @@ def open_source(data: Data) -> Source:
         return Shapes(data)
     raise ConfigError(
         f"Data of kind {data.kind} cannot be read in any order, which validation, encode-samples, "
-        "keep_samples and the autoencoder stage need; name the picture files themselves, with "
-        "data of kind openimages or coco."
+        "keep_samples and the autoencoder stage need; name picture files by data of kind "
+        "openimages or coco."
     )
 
 

@@ -16,7 +16,8 @@ from pyarrow import csv
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..config import ConfigError, OpenImagesData
+from ..data_config import OpenImagesData
+from ..section import ConfigError
 from .boxes import AREA_RANGE, Array, PackedArrays, usable
 from .reading import read_picture
 from .source import Picture, PictureFile
@@ -97,7 +98,7 @@ def parse_boxes(path: Path) -> tuple[Array, PackedArrays]:
     """Read the CSV in chunks: its 14 million rows need no more memory than the usable boxes do.
 
     Returns:
-        Sorted ids [N] (bytes), and the usable boxes [n, 4] of each, in shares of its size.
+        Sorted ids [N] (bytes), and the usable boxes [n, 4] of each, in fractions of its size.
 
     Raises:
         ConfigError: the file or one of its columns is missing, or a row is broken.

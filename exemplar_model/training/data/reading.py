@@ -50,7 +50,7 @@ def read_picture(file: Path | IO[bytes], name: str, boxes: Array) -> Picture:
     Args:
         file: path, or the opened file.
         name: of the picture in error messages.
-        boxes: [N, 4], left, top, right, bottom as shares (0…1) of width and height.
+        boxes: [N, 4], left, top, right, bottom as fractions (0…1) of width and height.
 
     Raises:
         UnreadablePictureError: it cannot be decoded, or none of its boxes covers a pixel.
@@ -59,5 +59,5 @@ def read_picture(file: Path | IO[bytes], name: str, boxes: Array) -> Picture:
     H, W = image.shape[:2]
     found = in_pixels(boxes, (W, H))
     if not found:
-        raise UnreadablePictureError(f"{name}: no box covers a pixel of its {W}×{H}")
+        raise UnreadablePictureError(f"{name}: no box covers a pixel of its {W}×{H} pixels")
     return Picture(image, found)

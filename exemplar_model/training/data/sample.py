@@ -1,4 +1,4 @@
-"""What the model is trained on: one sample, or a batch of them."""
+"""A training sample: pictures or their encodings, and the random numbers of its loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...constants import LATENT_CHANNELS, NUM_TIMESTEPS
-from ..config import ConfigError
+from ..section import ConfigError
 
 
 class Pictures(NamedTuple):
@@ -54,7 +54,8 @@ class Draws(NamedTuple):
         noise: [4, h, w], normal: the ε that the denoiser has to predict.
         posterior_noise: [4, h, w], normal, to sample the picture's latents.
         masked_posterior_noise: [4, h, w], normal, to sample those of the picture with its hole.
-        uniform: [], in [0, 1): samples below a share, such as `drop`, belong to that share.
+        uniform: [], uniform in [0, 1); an event of probability p, such as `drop`, happens to the
+            samples where it is below p.
     """
 
     timestep: Tensor
@@ -70,7 +71,7 @@ class Sample(NamedTuple):
     Attributes:
         content: pictures, or what `encode-samples` made of them.
         draws: random numbers of the loss.
-        skipped: for each picture that could not be read in place of this one, the reason.
+        skipped: why each picture before this one, whose place it takes, could not be used.
     """
 
     content: Pictures | Encoded
@@ -113,7 +114,7 @@ class Sample(NamedTuple):
 
 
 Batch = Sample
-"""A sample whose tensors have a first dimension, the samples of the batch."""
+"""A `Sample` whose tensors hold several samples along their first dimension."""
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

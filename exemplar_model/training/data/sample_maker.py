@@ -1,4 +1,4 @@
-"""From a picture with boxes to the pictures of one sample."""
+"""Makes a training sample from a picture with boxes: crop, hole and exemplar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import Augmentation
+from ..data_config import Augmentation
 from .augment import draw_transform
 from .boxes import pad
 from .holes import box_hole, extend, shape_hole, square_crop
@@ -18,7 +18,7 @@ from .sample import Pictures
 from .source import Picture, Pixels
 
 GRAY = 0.5
-"""What surrounds an object that is shown alone."""
+"""Around an object that is shown alone."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class SampleMaker:
     """Cuts exemplar, hole and training picture out of a picture, at random.
 
     Attributes:
-        augmentation: what is drawn at random, and how strongly.
+        augmentation: probabilities and strengths of what is random.
         resolution: side of the training picture, in pixels.
-        view_size: side of the exemplar, as the vision tower takes it.
+        view_size: side of the exemplar, in pixels, as the vision tower takes it.
     """
 
     augmentation: Augmentation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..config import GeneratedData
+from ..data_config import GeneratedData
 from .boxes import Box
 from .source import Picture
 
@@ -22,7 +22,7 @@ class Shapes:
         return self.config.samples
 
     def fingerprint(self) -> str:
-        """The drawings depend on nothing but their number."""
+        """Changes with the number of samples alone, as the drawings need no files."""
         return f"shapes-{self.config.samples}"
 
     def read(self, index: int, rng: np.random.Generator) -> Picture:

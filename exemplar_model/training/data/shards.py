@@ -1,4 +1,7 @@
-"""Pictures as a stream from tar shards (WebDataset), for object storage or millions of files."""
+"""Tar shards (WebDataset): writing them, and samples as a stream from them.
+
+They are for object storage, and for data sets of millions of files.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ from webdataset.tariterators import base_plus_ext, tarfile_samples
 from webdataset.writer import TarWriter
 
 from ...files import written_whole
-from ..config import ConfigError, ShardData
+from ..data_config import ShardData
+from ..section import ConfigError
 from .batches import BatchPlan
 from .boxes import Array, usable
 from .coco import Coco
@@ -35,17 +39,19 @@ from .source import DataError, Picture, UnreadablePictureError
 
 PICTURE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 SHARD_SAMPLES = 1_000_000
-"""Sample numbers set aside for each shard: a sample's is shard × this + position."""
+"""A sample's number is that of its shard × this + its position in the shard."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which part of the stream a process reads.
+    """Which samples of the stream a training process reads.
 
     Attributes:
-        process, processes: its number, and how many there are.
+        process: its number, from 0.
+        processes: number of training processes.
         micro_batch: samples of a micro-batch.
-        start, stop: first micro-batch of this process, and the one after the last (none: endless).
+        start: number of the first micro-batch to read, counted in this process.
+        stop: number of the first not to read; None reads endlessly.
     """
 
     process: int = 0
@@ -58,13 +64,13 @@ class Place:
 class ShardStream(IterableDataset[Sample]):
     """Samples as `ExemplarDataset` makes them, in the order of the shards.
 
-    Each epoch has its own permutation of the shards, dealt out to the workers of all processes;
-    within a shard the order is that of the file, so shards must be written shuffled. Every
-    position gives one sample; an unreadable picture is replaced by the next and reported.
+    In each epoch the shards are shuffled and divided among the workers of all processes. Within a
+    shard the order is that of the file, so shards must be written shuffled, as `write_shards` does.
+    An unreadable picture is replaced by the next readable one and reported in `skipped`.
 
-    A stream goes on exactly where it stopped if processes, workers and micro-batch are as before.
-    To find the place, shards that were seen are counted: from their headers if they are local,
-    else by reading each once.
+    A resumed stream continues exactly where it stopped if the numbers of processes and workers and
+    the micro-batch are the same. To find that position it counts the samples of the shards before
+    it: by the headers of local files, by reading all of others.
     """
 
     def __init__(
@@ -78,14 +84,14 @@ class ShardStream(IterableDataset[Sample]):
         self.urls: list[str] = expand_urls(config.urls)
         absent = [url for url in self.urls if _is_local(url) and not Path(url).is_file()]
         if absent:
-            raise ConfigError(f"data.urls: there is no shard {absent[0]}; write them first.")
+            raise ConfigError(f"data.urls: there is no shard {absent[0]}; run write-shards first.")
         self.maker = maker
         self.seed = seed
         self.latent_side = latent_side
         self.place = place or Place()
 
     def fingerprint(self) -> str:
-        """Hash of the shards' names, and of the sizes of local ones."""
+        """Hash of the shards' names, and of the sizes of local files."""
         about = [(Path(u).name, Path(u).stat().st_size if _is_local(u) else 0) for u in self.urls]
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
@@ -131,8 +137,9 @@ class ShardStream(IterableDataset[Sample]):
         place = self.place
         info = get_worker_info()
         workers, own = (info.num_workers, info.id) if info else (1, 0)
-        # the loader asks workers in turn, beginning with worker 0: micro-batch k always comes from
-        # worker k % workers, so after a resume worker 0 goes on as the one whose turn it is
+        # The loader takes micro-batches from the workers in turn, beginning with worker 0. In an
+        # uninterrupted run micro-batch k comes from worker k % workers, so after a resume worker 0
+        # reads what the worker whose turn it is would have read.
         worker = (place.start + own) % workers
         stream = place.process * workers + worker
         done = len(range(worker, place.start, workers)) * place.micro_batch
@@ -145,9 +152,9 @@ class ShardStream(IterableDataset[Sample]):
     def _entries(
         self, stream: int, streams: int, done: int
     ) -> Iterator[tuple[int, int, dict[str, Any] | str]]:
-        """(epoch, sample number, members) of one stream, after the first `done`.
+        """Epoch, number and members of each sample of one stream, without the first `done` samples.
 
-        In place of members stands an error's text where a shard could not be read to its end.
+        Where a shard cannot be read to its end, the text of the error stands in place of members.
         """
         epoch = 0
         while True:
@@ -173,7 +180,7 @@ class ShardStream(IterableDataset[Sample]):
     def _samples(
         self, entries: Iterator[tuple[int, int, dict[str, Any] | str]]
     ) -> Iterator[Sample]:
-        waiting: list[tuple[int, int]] = []  # for the next readable picture
+        waiting: list[tuple[int, int]] = []  # samples that get the next readable picture
         skipped: list[str] = []
         for epoch, number, members in entries:
             if isinstance(members, str):
@@ -200,7 +207,7 @@ class ShardStream(IterableDataset[Sample]):
 
 @cache
 def count_samples(url: str) -> int:
-    """Samples in a shard; of a local one only the headers are read."""
+    """Number of samples in a shard; of a local file only the headers are read."""
     names: list[str] = []
     mode: Any = "r:*" if _is_local(url) else "r|*"
     try:
@@ -220,17 +227,17 @@ def write_shards(
 ) -> list[str]:
     """Copy a source's files, shuffled, into `folder/000000.tar` and so on.
 
-    Each shard gets its name when it is complete; those that are there already are kept, so an
-    interrupted call goes on.
+    A shard gets its name only when it is complete, and complete shards are kept, so that an
+    interrupted call continues where it stopped.
 
     Args:
-        source: pictures in files. Objects' outlines are not copied.
+        source: of picture files; outlines of objects are not copied.
         folder: where the shards go.
         per_shard: pictures in a shard.
         seed: of the order.
 
     Returns:
-        Why pictures were left out, of those shards that this call wrote.
+        For each picture that was left out of the shards that this call wrote, the reason.
 
     Raises:
         ConfigError: the folder holds shards of other pictures or another order.
@@ -270,7 +277,7 @@ def _write_shard(source: OpenImages | Coco, indices: Array, path: Path) -> list[
 
 
 def _members(url: str, errors: list[str]) -> Iterator[dict[str, Any]]:
-    """Members of each sample by suffix; an error ends the shard and goes into `errors`."""
+    """Files of each sample by suffix; an error ends the shard and is added to `errors`."""
 
     def note(error: Exception) -> bool:
         errors.append(f"{url}: {error.args[0] if error.args else error}")

@@ -1,4 +1,4 @@
-"""What every source of training pictures offers, and the errors that it may raise."""
+"""The interface of a source of training pictures, and the errors that it may raise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class UnreadablePictureError(Exception):
-    """One picture is corrupt, absent or without a usable box; training goes on without it."""
+    """One picture is corrupt, absent or without a usable box; training continues without it."""
 
 
 class DataError(UserError, RuntimeError):
@@ -29,8 +29,8 @@ class Picture:
     Attributes:
         image: [H, W, 3], uint8.
         boxes: one or more, in pixels.
-        objects: for each box a mask [H, W], uint8, of how much of each pixel belongs to the object
-            (0…255); None where the source does not know the outlines of all of them.
+        objects: for each box the alpha mask [H, W] of its object, uint8 (255 = object); None where
+            the source does not know the outlines of all objects.
     """
 
     image: Pixels
@@ -45,7 +45,7 @@ class PictureFile:
     Attributes:
         name: unique in its source.
         path: of the file.
-        boxes: [N, 4], left, top, right, bottom as shares (0…1) of the picture's width and height.
+        boxes: [N, 4], left, top, right, bottom as fractions of the picture's width and height.
     """
 
     name: str

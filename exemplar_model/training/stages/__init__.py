@@ -1,1 +1,1 @@
-"""What is trained: denoiser, autoencoder, tower."""
+"""What can be trained: denoiser, autoencoder and vision tower, and what they share."""

@@ -14,29 +14,30 @@ from torch.nn import functional as F
 from ...constants import LATENT_CHANNELS, LATENT_SCALE
 from ...weights.checkpoint import AUTOENCODER_PREFIX
 from ...weights.key_maps import autoencoder_from_diffusers
-from ..config import ConfigError, TrainConfig
+from ..config import TrainConfig
 from ..data.dataset import Samples
 from ..data.sample import Batch
+from ..section import ConfigError
 from .initial_weights import starting_autoencoder
 from .latents import encode_moments
 from .stage import Scalars, Stage, fixed_batches, grid
 
 SCALES = (1, 2, 4, 8)
-"""Sides of the blocks whose means are compared: large ones teach colours early."""
-NORMALISATION_SAMPLES = 256
-"""Pictures whose latents give the mean and deviation that the export takes out."""
+"""Sides, in pixels, of the blocks whose means are compared: large ones teach colors early."""
+NORMALIZATION_SAMPLES = 256
+"""Number of pictures that the export measures mean and standard deviation of the latents on."""
 FADE = (0.05, 0.5)
-"""Shares of the run between which group normalisation is faded in."""
+"""Fractions of the run at which fading in group normalization begins and ends."""
 FIRST_LOGVAR = -6.0
 """Log-variance of the posterior at the start; at 0 its noise would hide everything at first."""
 
 
 class FadingNorm(nn.GroupNorm):
-    """Group normalisation that is faded in: at `share` 0 only weight and bias act on the input.
+    """Group normalization that can be faded in: at `share` 0 it applies weight and bias alone.
 
     With 32 groups and few channels, as a small model has them under Stable Diffusion's layout, a
-    picture's mean colour hardly passes a normalisation, and a fresh autoencoder learns brightness
-    and no colours for thousands of updates. Without it colours are learned at once, and kept while
+    picture's mean color hardly passes a normalization, and a fresh autoencoder learns brightness
+    and no colors for thousands of updates. Without it colors are learned at once, and kept while
     it is faded in.
     """
 
@@ -60,18 +61,18 @@ class Reconstruction(nn.Module):
     def forward(
         self, image: Tensor, noise: Tensor, keep_mask: Tensor, holed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Reconstruct pictures, some of them as they come out of sampling.
+        """Reconstruct pictures, some from latents as the denoiser leaves them.
 
         Args:
             image: [B, 3, H, W] in [-1, 1].
             noise: [B, 4, h, w], of the posterior.
             keep_mask: [B, 1, H, W] in [0, 1], 1 = keep.
-            holed: [B] bool; these are decoded from latents of the picture with its hole around
-                the hole, and of the whole picture in it.
+            holed: [B] bool, samples that are decoded with the latents of the masked image around
+                the hole; inside the hole they are always those of the whole picture.
 
         Returns:
-            Reconstruction [B, 3, H, W]; mean and log-variance [B, 4, h, w]; mean of the picture
-            with its hole less that of the whole one, where cells are kept: [B, 4, h, w].
+            Reconstruction [B, 3, H, W]; mean and log-variance of the whole picture's latents, each
+            [B, 4, h, w]; what the hole changes in the mean around it: [B, 4, h, w].
         """
         both = torch.cat([image, image * keep_mask])
         moments, holed_moments = encode_moments(self.autoencoder, both).chunk(2)
@@ -87,12 +88,12 @@ class Reconstruction(nn.Module):
 
 
 def whole_cells(keep_mask: Tensor, side: int) -> Tensor:
-    """Latent cells with kept pixels alone: [B, 1, H, W] → [B, 1, side, side] of 0 and 1."""
+    """Which latents cover kept pixels only: [B, 1, H, W] → [B, 1, side, side] of 0 and 1."""
     return (-F.adaptive_max_pool2d(-keep_mask, side) >= 1.0).to(keep_mask)
 
 
 class AutoencoderStage(Stage):
-    """Trains the autoencoder on training pictures, some with their hole."""
+    """Trains the KL autoencoder on pictures and their masked images."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
@@ -111,9 +112,9 @@ class AutoencoderStage(Stage):
         self.module = self.to_device(Reconstruction(self.autoencoder))
 
     def begin(self, step: int) -> None:
-        """Set the weight of the edge loss, and how much is normalised.
+        """Set the weight of the edge loss, and how far group normalization is faded in.
 
-        Weights that were trained before are normalised in full from the start.
+        Weights from a file have it in full from the start.
         """
         counts = step >= self.config.edge_from * self.config.steps
         self.edge_weight = self.config.edge_weight if counts else 0.0
@@ -124,10 +125,10 @@ class AutoencoderStage(Stage):
             norm.share = min(1.0, max(0.0, (step - first) / (last - first)))
 
     def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
-        """L1 at several scales, squared and (if asked for) edge error, and two penalties.
+        """L1 at several scales, squared error, edge error if configured, and two penalties.
 
-        The penalties are the KL divergence, and the squared change of the latents around a hole
-        by the hole, divided by the variance of the latents.
+        The penalties are the KL divergence, and the mean square of what a hole changes in the
+        latents around it, divided by the variance of the latents.
         """
         image = batch.pictures.image
         holed = batch.draws.uniform < self.config.masked_share
@@ -151,7 +152,9 @@ class AutoencoderStage(Stage):
 
     @torch.no_grad()
     def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
-        """PSNR of reconstructions, of whole pictures and with kept cells from the masked image."""
+        """PSNR of reconstructions: `psnr` from latents of whole pictures, `holed_psnr` with those
+        of the masked image around the hole.
+        """
         errors: dict[str, list[Tensor]] = {"psnr": [], "holed_psnr": []}
         for batch in batches:
             for name, holed in (("psnr", False), ("holed_psnr", True)):
@@ -161,7 +164,7 @@ class AutoencoderStage(Stage):
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> Tensor:
-        """Rows of picture, masked image, and reconstructions from the one and from both."""
+        """Rows of picture, masked image, and the two reconstructions that `validate` measures."""
         image = batch.pictures.image
         columns = [
             image,
@@ -179,14 +182,15 @@ class AutoencoderStage(Stage):
 
     @torch.no_grad()
     def export(self, open_data: Callable[[], Samples]) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The autoencoder, its latents brought to mean 0 and standard deviation 1 when scaled.
+        """The autoencoder, whose scaled latents have mean 0 and standard deviation 1.
 
         Raises:
-            ConfigError: its normalisation is still being faded in, which no other program can do.
+            ConfigError: group normalization is still being faded in; other programs would apply it
+                in full.
         """
         if any(norm.share < 1.0 for norm in self.norms):
             raise ConfigError(
-                "The autoencoder's group normalisation is still being faded in; export a "
+                "The autoencoder's group normalization is still being faded in; export a "
                 f"checkpoint from update {math.ceil(FADE[1] * self.config.steps)} on."
             )
         dataset = open_data()
@@ -194,20 +198,20 @@ class AutoencoderStage(Stage):
             encode_moments(self.autoencoder, batch.pictures.image.to(self.device)).chunk(2, dim=1)[
                 0
             ]
-            for batch in fixed_batches(dataset, min(NORMALISATION_SAMPLES, len(dataset)), 16)
+            for batch in fixed_batches(dataset, min(NORMALIZATION_SAMPLES, len(dataset)), 16)
         ]
         mean = torch.cat(means).mean((0, 2, 3))
         std = torch.cat(means).std((0, 2, 3))
-        state = normalised(self.autoencoder.state_dict(), mean, std)
+        state = normalized(self.autoencoder.state_dict(), mean, std)
         original = autoencoder_from_diffusers(state)
         return {AUTOENCODER_PREFIX + key: tensor for key, tensor in original.items()}, {}
 
 
-def normalised(state: dict[str, Tensor], mean: Tensor, std: Tensor) -> dict[str, Tensor]:
+def normalized(state: dict[str, Tensor], mean: Tensor, std: Tensor) -> dict[str, Tensor]:
     """Fold a change of latent coordinates into the 1×1 convolutions on both sides of the latent.
 
     Reconstructions stay the same; scaled latents (× 0.18215) get mean 0 and deviation 1, which the
-    noise schedule takes for granted.
+    noise schedule assumes.
 
     Args:
         state: of `AutoencoderKL`.

@@ -24,12 +24,12 @@ from .latents import encode_moments, sample_posterior
 from .stage import Scalars, Stage, grid
 
 VALIDATED_TIMESTEPS = (50, 950)
-"""First and last of the evenly spaced timesteps of the validation losses."""
+"""First and last of the evenly spaced timesteps at which validation measures its losses."""
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class ConditionedUNet(nn.Module):
-    """All that is trained, as the one module that accelerate wraps for several processes."""
+    """All trained weights, as the one module that accelerate wraps for several processes."""
 
     def __init__(self, unet: UNet2DConditionModel, encoder: ExemplarEncoder) -> None:
         super().__init__()
@@ -49,7 +49,8 @@ class ConditionedUNet(nn.Module):
             unet_input: [B, 9, h, w], noisy latents, masked-image latents, keep mask.
             timestep: [B], 0…999.
             class_token: [B, D] of the frozen tower.
-            dropped: [B] bool; these see the null vector. Every parameter stays in the graph.
+            dropped: [B] bool, samples that see the null vector. The graph has every parameter in it
+                either way, as training on several processes needs.
 
         Returns:
             ε [B, 4, h, w].
@@ -60,7 +61,7 @@ class ConditionedUNet(nn.Module):
 
 
 class DenoiserStage(Stage):
-    """Trains the model of the paper."""
+    """Trains the denoiser as in the paper."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
@@ -84,7 +85,7 @@ class DenoiserStage(Stage):
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> Encoded:
-        """Put samples through autoencoder and tower, unless `encode-samples` has done so."""
+        """Put samples through autoencoder and vision tower, unless `encode-samples` has done so."""
         if isinstance(batch.content, Encoded):
             return Encoded(*(tensor.float() for tensor in batch.content))
         image, keep_mask, exemplar, _ = batch.content
@@ -111,7 +112,7 @@ class DenoiserStage(Stage):
         return torch.cat([noisy, masked, encoded.keep_mask], dim=1)
 
     def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
-        """Squared error of ε over the whole latent."""
+        """Squared error of the predicted ε, over the whole latent."""
         encoded = self.encode(batch)
         timestep = self.timesteps[batch.draws.timestep]
         dropped = batch.draws.uniform < self.config.drop
@@ -128,9 +129,10 @@ class DenoiserStage(Stage):
 
     @torch.no_grad()
     def validate(self, module: Any, batches: Iterable[Batch]) -> dict[str, float]:
-        """Error of ε inside the hole, with the true context, another sample's, and the null vector.
+        """Squared error of ε inside the hole, for three conditions, and a difference of two.
 
-        `gap` is shuffled less true: how much the right exemplar helps.
+        `true` has the sample's own exemplar, `shuffled` that of another sample, `null` the null
+        vector. `gap` is shuffled minus true: how much the right exemplar helps.
         """
         errors: dict[str, list[Tensor]] = {"true": [], "shuffled": [], "null": []}
         first, last = VALIDATED_TIMESTEPS
@@ -189,10 +191,10 @@ class DenoiserStage(Stage):
 
 
 def timesteps_by_weight(weight: Tensor) -> Tensor:
-    """Turn uniform timesteps into ones drawn in proportion to a weight: a table to look them up in.
+    """Table that turns uniform timesteps into ones distributed in proportion to a weight.
 
-    Entry i is the quantile (i + 1/2) / n of the weighted distribution, so n entries taken alike
-    often stand for it; only timesteps of less than 1/n of the weight may be left out.
+    Entry i is the quantile (i + 1/2) / n of that distribution (inverse transform sampling); only
+    timesteps with less than 1/n of the total weight may be missing.
 
     Args:
         weight: [n], positive.

@@ -1,4 +1,4 @@
-"""The weights that a run starts from: from the files under `init`, or random."""
+"""The weights that a run starts from: of the files under `init`, or random."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from ...weights.checkpoint import Checkpoint, read_checkpoint, read_components
 from ...weights.key_maps import autoencoder_names, unet_names
 from ...weights.reading import CheckpointError, component_file, read_weights
 from ...weights.sizes import STEM
-from ..config import ConfigError, TrainConfig
+from ..config import TrainConfig
+from ..section import ConfigError
 
 TOWER_PREFIXES = ("cond_stage_model.transformer.vision_model.", "vision_model.", "")
 """Of our files, of a CLIP model, and of a vision tower that transformers 5 saved."""
 
 
 def starting_components(config: TrainConfig) -> Components:
-    """The model of a configuration with the weights that `init` names, the rest random.
+    """The model of a configuration with the weights of the files under `init`, the rest random.
 
     Raises:
         ConfigError: a file does not fit the sizes in the configuration, or is missing.
@@ -34,7 +35,7 @@ def starting_components(config: TrainConfig) -> Components:
     _require_files(config)
     if init.stable_diffusion and not (init.tower or init.model):
         raise ConfigError(
-            "init.tower is missing: Stable Diffusion has no vision tower, name a folder with "
+            "init.tower is missing: Stable Diffusion has no vision tower; name a folder with "
             "CLIP ViT-L/14 (openai/clip-vit-large-patch14)."
         )
     whole = init.model
@@ -53,7 +54,7 @@ def starting_components(config: TrainConfig) -> Components:
 
 
 def starting_autoencoder(config: TrainConfig) -> AutoencoderKL:
-    """The autoencoder of a configuration, as `starting_components` has it, without the rest.
+    """The autoencoder that `starting_components` has, without the rest of the model.
 
     Raises:
         ConfigError: a file does not fit the sizes in the configuration, or is missing.
@@ -61,9 +62,11 @@ def starting_autoencoder(config: TrainConfig) -> AutoencoderKL:
     """
     init = config.init
     _require_files(config)
-    if init.model:
-        return _whole(init.model, config.model).autoencoder
-    autoencoder = new_autoencoder(config.model).eval()
+    whole = init.model
+    if whole:
+        autoencoder = _whole(whole, config.model).autoencoder
+    else:
+        autoencoder = new_autoencoder(config.model).eval()
     for path in (init.stable_diffusion, init.autoencoder):
         if path:
             _load_autoencoder(autoencoder, path, read_components(path))
@@ -109,7 +112,9 @@ def read_tower(path: Path) -> dict[str, Tensor]:
 def _whole(path: Path, config: ModelConfig) -> Components:
     checkpoint = read_checkpoint(path)
     if ModelConfig.from_checkpoint(checkpoint) != config:
-        raise ConfigError(f"init.model: {path.name} has other sizes than the section `model`.")
+        raise ConfigError(
+            f"init.model: {path.name} has other sizes than the section `model`; change the latter."
+        )
     return Components.from_checkpoint(checkpoint)
 
 

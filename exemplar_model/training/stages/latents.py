@@ -1,4 +1,4 @@
-"""Latents of training pictures: what the autoencoder says of a picture, and a sample of it."""
+"""Latents of training pictures: the autoencoder's posterior, and samples of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of a training stage, which the engine trains: a module, its loss, its export."""
+"""The interface of a training stage between engine and model: module, loss, export."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ AModule = TypeVar("AModule", bound=nn.Module)
 
 
 class Stage(ABC):
-    """One thing to train.
+    """A model that can be trained.
 
     Attributes:
         config: of the run.
         device: of all weights and batches.
-        module: every parameter with a gradient, and no other, is in it.
+        module: holds every parameter that is trained, and no frozen one.
     """
 
     module: nn.Module
@@ -41,7 +41,7 @@ class Stage(ABC):
         return moved.to(self.device, memory_format=torch.channels_last)
 
     def begin(self, step: int) -> None:  # noqa: B027 - most stages have nothing to do
-        """Called before each update; `step` updates are done."""
+        """Called before each forward pass, with the number of updates that are done."""
 
     @abstractmethod
     def loss(self, module: Any, batch: Batch) -> tuple[Tensor, Scalars]:
@@ -49,7 +49,7 @@ class Stage(ABC):
 
         Args:
             module: `self.module`, or what accelerate wrapped it in.
-            batch: as `dataset.collate` makes it, on the device.
+            batch: as `data.sample.collate` makes it, on the device.
         """
 
     @abstractmethod
@@ -62,10 +62,10 @@ class Stage(ABC):
 
     @abstractmethod
     def export(self, open_data: Callable[[], Samples]) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Weights under their original names, and metadata that their shapes cannot tell.
+        """Weights in the original key layout, and as metadata what their shapes cannot tell.
 
         Args:
-            open_data: opens the training data, for stages that need them.
+            open_data: opens the training data, which only some stages need.
         """
 
 

@@ -1,7 +1,7 @@
 """Stage 2 of a small model: its own class-token tower (the paper takes CLIP ViT-L/14).
 
-From its class token of an augmented exemplar, a small decoder must draw the object alone on grey.
-The decoder is thrown away after training.
+From the class token of an augmented exemplar, a small decoder must draw the object alone on gray.
+The decoder is not exported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DRAWING_SIDE = 32
 
 
 class Drawing(nn.Module):
-    """View → class token → drawing of the object."""
+    """Exemplar → class token → drawing of the object."""
 
     def __init__(self, encoder: ExemplarEncoder) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def _doubling(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 class TowerStage(Stage):
-    """Trains the tower; needs a source that knows the outlines of its objects."""
+    """Trains the vision tower; needs data with the outlines of objects."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         super().__init__(config, device)
@@ -98,10 +98,10 @@ class TowerStage(Stage):
 
 
 def prepare_to_learn(encoder: ExemplarEncoder) -> None:
-    """Start the tower with positions as large as contents, and wider linear layers.
+    """Initialize the tower with large position embeddings and Xavier-uniform linear layers.
 
-    CLIP's own start (positions 50 times smaller than patches) suits its 13 billion samples; with
-    some hundred thousand the class token would hardly learn where colours are.
+    CLIP's own initialization (position embeddings 50 times smaller than those of patches) suits its
+    13 billion samples; with some hundred thousand the class token hardly learns where colors are.
     """
     for module in encoder.clip_vision.modules():
         if isinstance(module, nn.Linear):

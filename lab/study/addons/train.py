@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from exemplar_model.files import written_whole
-from exemplar_model.training.config import CutoutData, InitialWeights, TrainConfig, load_config
+from exemplar_model.training.config import InitialWeights, TrainConfig, load_config
 from exemplar_model.training.data.batches import BatchPlan, StepBatches
 from exemplar_model.training.data.open import open_dataset
+from exemplar_model.training.data_config import CutoutData
 from exemplar_model.training.engine import learning_rate
 from exemplar_model.training.stages.denoiser import ConditionedUNet, DenoiserStage
 from exemplar_model.weights.reading import read_safetensors
