@@ -13,8 +13,11 @@ EXTRAS = {
     "rich": "standalone",
     "typer": "standalone",
     "accelerate": "train",
+    "pyarrow": "train",
+    "pycocotools": "train",
     "pydantic": "train",
     "tensorboard": "train",
+    "torchvision": "train",
     "webdataset": "train",
     "yaml": "train",
 }

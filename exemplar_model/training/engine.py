@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from ..files import written_whole
 from .checkpoints import Checkpoints
-from .config import TrainConfig
+from .config import TrainConfig, load_config
 from .data.batches import BatchPlan
 from .data.dataset import Samples
 from .data.open import open_dataset, open_training_data
@@ -148,12 +148,13 @@ def _claim_folder(config: TrainConfig) -> None:
     file = config.out / "config.yaml"
     wanted = config.model_dump(mode="json")
     if file.is_file():
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # read as a configuration, so that keys which are newer than the file have their defaults
+        found = load_config(str(file)).model_dump(mode="json")
         # which process gets which samples of a stream depends on these
         fixed = {"workers", "micro_batch"} if config.data.kind == "shards" else set[str]()
         may_change = MAY_CHANGE - fixed
         changed = sorted(
-            key for key in wanted if key not in may_change and wanted[key] != found.get(key)
+            key for key in wanted if key not in may_change and wanted[key] != found[key]
         )
         if changed:
             raise ConfigError(

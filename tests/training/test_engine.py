@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+import yaml
 from accelerate.state import AcceleratorState
 from PIL import Image
 from support.photos import write_open_images
@@ -231,6 +232,15 @@ def test_another_configuration_does_not_mix_into_a_run(uninterrupted, tmp_path):
     shutil.copytree(uninterrupted, out)
     with pytest.raises(ConfigError, match="another learning_rate"):
         train(small_config(out, "learning_rate=0.5"))
+
+
+def test_a_configuration_that_lacks_newer_keys_is_the_same_run(uninterrupted, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(uninterrupted, out)
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    del written["edge_from"], written["augmentation"]["zoom"]
+    (out / "config.yaml").write_text(yaml.safe_dump(written))
+    assert train(small_config(out)) == out / "model.safetensors"
 
 
 def test_the_loss_falls_on_few_samples(tmp_path):
