@@ -94,11 +94,13 @@ def test_nothing_in_it_keeps_the_registry_from_installing_it(installed: Path) ->
         text, name = path.read_text(), path.relative_to(installed)
         found += [f"{name}: {match[0]}" for match in FLAGGED.finditer(text)]
         for node in ast.walk(ast.parse(text)):
-            modules = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                modules = [node.module]
+                names = [f"{node.module}.{each.name}" for each in node.names]
             found += [
-                f"{name}: {each}" for each in modules if each.split(".")[0] in FLAGGED_MODULES
+                f"{name}: {each}"
+                for each in names
+                if each.split(".")[0] in FLAGGED_MODULES or FLAGGED.search(each)
             ]
     assert not found, "\n".join(found)
 

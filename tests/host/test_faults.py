@@ -13,7 +13,7 @@ BUILD = """
 import json, torch
 import comfy.model_detection, comfy.model_management, comfy.sd
 from pack.exemplar_model.weights.checkpoint import read_checkpoint
-from pack.nodes.host import autoencoder, encoder, files, model
+from pack.nodes.host import autoencoder, encoder, errors, files, model
 
 def fail(*arguments, **keywords):
     raise FAULT
@@ -32,7 +32,7 @@ for module, function, build in (
     working = getattr(module, function)
     setattr(module, function, fail)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), errors.plain_errors():
             build()
         answers.append("built")
     except Exception as error:
