@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.library import run_in_host_process
-from support.models import SHAPES, RandomModel, random_model, write_safetensors
+from support.models import SHAPES, random_model, write_safetensors
 
 BUILD = """
 import json, torch
@@ -55,12 +55,8 @@ print(json.dumps(answers))
         ('NameError("a bug")', "NameError: a bug"),
     ],
 )
-def test_errors_pass_through(
-    tmp_path: Path, models: dict[str, RandomModel], fault: str, shown: str
-) -> None:
-    path = tmp_path / "narrow.safetensors"
-    write_safetensors(path, models["narrow"])
-    assert run_in_host_process(f"FAULT = {fault}\n{BUILD}", path) == [shown] * 4
+def test_errors_pass_through(narrow: Path, fault: str, shown: str) -> None:
+    assert run_in_host_process(f"FAULT = {fault}\n{BUILD}", narrow) == [shown] * 4
 
 
 UNEVEN = """
