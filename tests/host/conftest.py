@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.library import comfyui_path
@@ -15,6 +16,14 @@ from lab.host.pictures import pictures
 @pytest.fixture(scope="session")
 def models() -> dict[str, RandomModel]:
     return {name: random_model(config, seed) for seed, (name, config) in enumerate(SHAPES.items())}
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]) -> Path:
+    """A model file, for code that runs in a process of its own; nobody changes it."""
+    path = tmp_path_factory.mktemp("narrow") / "narrow.safetensors"
+    write_safetensors(path, models["narrow"])
+    return path
 
 
 @pytest.fixture(scope="session")

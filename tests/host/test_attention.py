@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from support.library import run_in_host_process
-from support.models import RandomModel, write_safetensors
 
 COUNT = """
 import json, torch
@@ -47,14 +46,11 @@ print(json.dumps(calls))
     ],
 )
 def test_attention_on_cpu(
-    tmp_path: Path,
-    models: dict[str, RandomModel],
+    narrow: Path,
     argument: tuple[str, ...],
     used: str,
     unused: str,
 ) -> None:
     """Fused by default; what the user chose on the command line stands."""
-    path = tmp_path / "narrow.safetensors"
-    write_safetensors(path, models["narrow"])
-    calls = run_in_host_process(COUNT, path, *argument)
+    calls = run_in_host_process(COUNT, narrow, *argument)
     assert calls[used] > 0 and calls[unused] == 0

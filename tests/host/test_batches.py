@@ -5,11 +5,11 @@ On a CPU `CPU_PIXELS` stands for the memory; the plan by a GPU's memory is teste
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.library import run_in_host_process
-from support.models import RandomModel, write_safetensors
 
 BUILD = """
 import json, torch
@@ -145,14 +145,7 @@ print(json.dumps({**found, "context": list(context.shape)}))
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]) -> Any:
-    path = tmp_path_factory.mktemp("batches") / "narrow.safetensors"
-    write_safetensors(path, models["narrow"])
-    return path
-
-
-@pytest.fixture(scope="module")
-def painted(narrow: Any) -> dict[str, Any]:
+def painted(narrow: Path) -> dict[str, Any]:
     return run_in_host_process(BUILD + PAINT, narrow)
 
 
@@ -179,7 +172,7 @@ def test_progress_counts_the_steps_of_all_batches(painted: dict[str, Any]) -> No
 
 
 @pytest.fixture(scope="module")
-def sampled(narrow: Any) -> dict[str, Any]:
+def sampled(narrow: Path) -> dict[str, Any]:
     return run_in_host_process(BUILD + SAMPLERS, narrow)
 
 
@@ -196,7 +189,7 @@ def test_regions_draw_noise_of_their_own(sampled: dict[str, Any]) -> None:
     assert min(sampled["drawn"]["euler_ancestral"] + sampled["drawn"]["dpmpp_sde"]) > 1e-2
 
 
-def test_plan(narrow: Any) -> None:
+def test_plan(narrow: Path) -> None:
     plan = run_in_host_process(BUILD + PLAN, narrow)
     one_by_one = list(range(8))
     assert plan["cpu"] == {"8": [0], "32": [0, 4], "64": one_by_one, "128": one_by_one}
@@ -208,7 +201,7 @@ def test_plan(narrow: Any) -> None:
     assert plan["by nothing"] == one_by_one
 
 
-def test_only_rows_per_region_are_selected(narrow: Any) -> None:
+def test_only_rows_per_region_are_selected(narrow: Path) -> None:
     found = run_in_host_process(BUILD + SELECT, narrow)
     assert found["8"] == [4, 3] and found["first"] == 4
     assert found["1"] == [1, 3] and found["2"] == [2, 3] and found["flat"] == [8]

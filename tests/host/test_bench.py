@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from support.library import comfyui_path
+from support.library import comfyui_path, run_in_process
 
 from lab.bench.benchmarks import BENCHMARKS
 from lab.bench.report import keep, write_report
@@ -19,15 +19,13 @@ from lab.bench.tables import TABLES, peak_shares
 from lab.host.headless import PACK
 
 MEASURE = """
-import dataclasses, importlib, json, sys
-from pathlib import Path
+import dataclasses, importlib, json
 from lab.bench.benchmarks import BENCHMARKS, Settings
 
 def call_here(module, function, **arguments):
     result = getattr(importlib.import_module("lab.bench." + module), function)(**arguments)
     return json.loads(json.dumps(result))
 
-comfyui, output = Path(sys.argv[1]), Path(sys.argv[2])
 settings = Settings(comfyui, "tiny", rounds=2, steps=2, output=output, call=call_here)
 results = {name: BENCHMARKS[name](settings) for name in ("stages", "growth", "loading")}
 in_fp16 = BENCHMARKS["stages"](dataclasses.replace(settings, rounds=1, weight_dtype="fp16"))
@@ -37,8 +35,8 @@ Result = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def comfyui() -> str:
-    return str(comfyui_path())
+def comfyui() -> Path:
+    return comfyui_path()
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +45,9 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def everything(comfyui: str, output: Path) -> dict[str, Any]:
+def everything(comfyui: Path, output: Path) -> dict[str, Any]:
     """Benchmarks whose processes are called within one, as loading the host takes longest."""
-    command = [sys.executable, "-c", MEASURE, comfyui, str(output)]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=PACK)
-    return json.loads(ended.stdout.splitlines()[-1])
+    return run_in_process(MEASURE, comfyui=comfyui, output=output)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +56,17 @@ def measured(everything: dict[str, Any]) -> dict[str, Result]:
 
 
 @pytest.fixture(scope="module")
-def step(comfyui: str, output: Path) -> Result:
+def step(comfyui: Path, output: Path) -> Result:
     """The benchmark as a user runs it."""
-    command = [sys.executable, "-m", "lab.bench", "--comfyui", comfyui, "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "lab.bench",
+        "--comfyui",
+        str(comfyui),
+        "--output",
+        str(output),
+    ]
     asked = ["--size", "tiny", "--only", "step", "--rounds", "2"]
     printed = subprocess.run(
         [*command, *asked], stdout=subprocess.PIPE, text=True, check=True, cwd=PACK

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from support.library import run_in_host_process
-from support.models import SHAPES, RandomModel, random_model, write_safetensors
+from support.models import SHAPES, random_model, write_safetensors
 
 BUILD = """
 import json, torch
 import comfy.model_detection, comfy.model_management, comfy.sd
 from pack.exemplar_model.weights.checkpoint import read_checkpoint
-from pack.nodes.host import autoencoder, encoder, files, model
+from pack.nodes.host import autoencoder, encoder, errors, files, model
 
 def fail(*arguments, **keywords):
     raise FAULT
@@ -32,7 +32,7 @@ for module, function, build in (
     working = getattr(module, function)
     setattr(module, function, fail)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), errors.plain_errors():
             build()
         answers.append("built")
     except Exception as error:
@@ -55,12 +55,8 @@ print(json.dumps(answers))
         ('NameError("a bug")', "NameError: a bug"),
     ],
 )
-def test_errors_pass_through(
-    tmp_path: Path, models: dict[str, RandomModel], fault: str, shown: str
-) -> None:
-    path = tmp_path / "narrow.safetensors"
-    write_safetensors(path, models["narrow"])
-    assert run_in_host_process(f"FAULT = {fault}\n{BUILD}", path) == [shown] * 4
+def test_errors_pass_through(narrow: Path, fault: str, shown: str) -> None:
+    assert run_in_host_process(f"FAULT = {fault}\n{BUILD}", narrow) == [shown] * 4
 
 
 UNEVEN = """

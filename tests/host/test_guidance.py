@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from support.library import run_in_host_process
-from support.models import RandomModel, write_safetensors
 from torch import Tensor
 
 from lab.host.graphs import Graph, Link, Run
@@ -132,16 +131,14 @@ print(json.dumps({"counts": counts, "asked": asked, "untouched": untouched}))
 
 
 def test_steps_outside_the_interval_evaluate_one_half(
-    tmp_path: Path, models: dict[str, RandomModel]
+    narrow: Path,
 ) -> None:
     """Items in the batches of ten steps.
 
     Of the timesteps 999, 899, … 99 (simple) and 901, 801, … 1 (plms) four lie between 749.25 and
     349.65; plms evaluates once more in its first step, at 801.
     """
-    path = tmp_path / "narrow.safetensors"
-    write_safetensors(path, models["narrow"])
-    results = run_in_host_process(COUNT, path)
+    results = run_in_host_process(COUNT, narrow)
     assert results["counts"] == {"euler": [20, 14], "plms": [22, 15], "chained": [14]}
     both, positive = [True, True], [True, False]
     assert results["asked"] == [positive] * 3 + [both] * 4 + [positive] * 3

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from support.library import run_in_host_process
-from support.models import RandomModel, write_safetensors
 
 EVALUATE = """
 import json, torch
@@ -66,17 +65,14 @@ AMX = {"amx_bf16": True, "avx512_bf16": True}
     ],
 )
 def test_a_cpu_computes_in_bf16_where_that_is_chosen_and_fast(
-    tmp_path: Path,
-    models: dict[str, RandomModel],
+    narrow: Path,
     weight_dtype: str,
     capabilities: dict[str, bool] | None,
     arguments: tuple[str, ...],
     computes_in: str,
 ) -> None:
-    path = tmp_path / "narrow.safetensors"
-    write_safetensors(path, models["narrow"])
     given = f"CAPABILITIES, WEIGHT_DTYPE = {capabilities!r}, {weight_dtype!r}\n"
-    found: dict[str, Any] = run_in_host_process(given + EVALUATE, path, *arguments)
+    found: dict[str, Any] = run_in_host_process(given + EVALUATE, narrow, *arguments)
     types = {"default": "float32", "fp16": "float16", "bf16": "bfloat16"}
     assert found["inputs"] == [f"torch.{computes_in}"]
     assert found["weights"] == [f"torch.{types[weight_dtype]}"]

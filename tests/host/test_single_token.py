@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from support.library import run_in_host_process
-from support.models import RandomModel, write_safetensors
 
 BUILD = """
 import json, torch
@@ -244,13 +243,6 @@ EFFECTS = {
     "patch that appends": 0.1,
     "patch that writes into the output": 0.1,
 }
-
-
-@pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]) -> Path:
-    path = tmp_path_factory.mktemp("single_token") / "narrow.safetensors"
-    write_safetensors(path, models["narrow"])
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -2,59 +2,51 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.library import comfyui_path
-from support.models import RandomModel, write_safetensors
-
-from lab.host.headless import PACK
+from support.library import comfyui_path, run_in_process
+from support.models import SHAPES, random_model, write_safetensors
 
 MEASURE = """
-import json, sys
-from pathlib import Path
-import lab.study.solvers
-from lab.study.solver_results import Task
-from exemplar_model.constants import LATENT_SCALE
+import json
 from exemplar_model.standalone.pipeline import paint
+from lab.study import compare, host_sampler, intervals, precision, solvers
 from lab.study.painted_object import CONTEXT
-solvers = lab.study.solvers.SolverStudy(Path(sys.argv[1]), Path(sys.argv[2]), 64)
+from lab.study.solver_results import Task
+from lab.tiny_model import held_out
+
+host_sampler.objects = lambda: held_out.objects()[:4]
+study = solvers.SolverStudy(comfyui, path, 64)
 tasks = [
     Task("ddim", "simple", 20, 3.0), Task("plms", "ddim_uniform", 20, 3.0),
-    Task("euler", "simple", 20, 3.0), Task("euler", "simple", 20, 1.0),
-    Task("heun", "simple", 20, 3.0),
+    Task("euler", "simple", 20, 3.0), Task("heun", "simple", 20, 3.0),
 ]
-entries = [solvers.measure(task) for task in tasks]
-from lab.study import compare, intervals, precision
-compare.SEEDS = (0,)
+entries = [study.measure(task) for task in tasks]
+compare.SEEDS, compare.SHOWN = (0,), 4
 intervals.INTERVALS = ((0.0, 1.0), (0.2, 0.8))
-rows = intervals.study_intervals(solvers, Task("plms", "ddim_uniform", 5, 5.0)).rows
 converged = paint(
-    solvers.components, solvers.images, solvers.masks, solvers.exemplars,
+    study.components, study.images, study.masks, study.exemplars,
     steps=1000, cfg=3.0, algorithm="ddim", context=CONTEXT, resolution=64,
 ).latents
-precision_rows = precision.study_precision(solvers, Task("euler", "normal", 3, 2.0)).rows
-ends = [solvers.solution(3.0).at_timestep_0, solvers.solution(3.0).without_noise]
-distances = [float((end - converged).norm() / converged.norm()) for end in ends]
+ends = [study.solution(3.0).at_timestep_0, study.solution(3.0).without_noise]
 print(json.dumps({
-    "entries": entries, "intervals": rows, "ends": distances, "precision": precision_rows,
+    "entries": entries,
+    "unguided": study.sample(study.model, Task("euler", "simple", 20, 1.0), 0).evaluations,
+    "ends": [float((end - converged).norm() / converged.norm()) for end in ends],
+    "intervals": intervals.study_intervals(study, Task("plms", "ddim_uniform", 5, 5.0)).rows,
+    "precision": precision.study_precision(study, Task("euler", "normal", 3, 2.0)).rows,
 }))
 """
 
 
 @pytest.fixture(scope="module")
-def measured(
-    tmp_path_factory: pytest.TempPathFactory, models: dict[str, RandomModel]
-) -> dict[str, Any]:
-    comfyui = str(comfyui_path())
-    path = tmp_path_factory.mktemp("solvers") / "narrow.safetensors"
-    write_safetensors(path, models["narrow"])
-    command = [sys.executable, "-c", MEASURE, comfyui, str(path)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACK).stdout
-    return json.loads(output.splitlines()[-1])
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """With four of the twenty objects and a smaller UNet still, as 1000 steps take long."""
+    path = tmp_path_factory.mktemp("solvers") / "model.safetensors"
+    write_safetensors(path, random_model(replace(SHAPES["narrow"], unet_channels=(32, 32))))
+    return run_in_process(MEASURE, comfyui=comfyui_path(), path=path)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +54,11 @@ def entries(measured: dict[str, Any]) -> list[dict[str, float]]:
     return measured["entries"]
 
 
-def test_evaluations_count_both_halves_of_a_guided_step(entries: list[dict[str, float]]) -> None:
-    assert [entry["evaluations"] for entry in entries] == [40, 42, 40, 20, 78]
+def test_evaluations_count_both_halves_of_a_guided_step(
+    measured: dict[str, Any], entries: list[dict[str, float]]
+) -> None:
+    assert [entry["evaluations"] for entry in entries] == [40, 42, 40, 78]
+    assert measured["unguided"] == 20
 
 
 def test_errors_are_small_where_the_solution_is_the_same(entries: list[dict[str, float]]) -> None:

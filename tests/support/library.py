@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
+import runpy
+import tempfile
+from contextlib import redirect_stdout
+from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.host.headless import PACK
-
-PREAMBLE = """
-import sys
-from pathlib import Path
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "scipy.ndimage",
+    "transformers.models.clip.modeling_clip",
+    "diffusers.models.autoencoders.autoencoder_kl",
+    "diffusers.models.unets.unet_2d_condition",
+)
+"""What takes longest to import, and is the same whatever arguments the host gets."""
+LOAD_PACK = """
 from lab.host.library import load_pack
-load_pack(Path(sys.argv[1]), "--cpu", *sys.argv[3:])
-path = Path(sys.argv[2])
+load_pack(comfyui, "--cpu", *arguments)
 """
 
 
@@ -33,10 +43,41 @@ def comfyui_path() -> Path:
 def run_in_host_process(code: str, path: Path, *arguments: str) -> Any:
     """Run code where `comfy` and our package (as `pack`) import; `path` is a model file.
 
-    The last line that the code prints is JSON and is returned. `arguments` go to the host.
+    Returns what the code prints, see `run_in_process`. `arguments` go to the host.
     """
-    comfyui = str(comfyui_path())
-    command = [sys.executable, "-c", PREAMBLE + code, comfyui, str(path), *arguments]
-    # what it writes to stderr is for whoever reads the failure
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=PACK).stdout
-    return json.loads(output.splitlines()[-1])
+    return run_in_process(LOAD_PACK + code, comfyui=comfyui_path(), path=path, arguments=arguments)
+
+
+def run_in_process(code: str, **variables: Any) -> Any:
+    """Run code in a process of its own; the last line that it prints is JSON and is returned.
+
+    Where the system can fork, the process is forked from one that has the libraries loaded.
+    """
+    receiver, sender = _context().Pipe(duplex=False)
+    process = _context().Process(target=_run, args=(sender, code, variables))
+    process.start()
+    sender.close()
+    try:
+        printed = receiver.recv()
+    except EOFError:  # what it wrote to stderr is for whoever reads the failure
+        pytest.fail("the code failed in its process; stderr shows the traceback")
+    finally:
+        process.join()
+    return json.loads(printed.splitlines()[-1])
+
+
+@cache
+def _context() -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(LIBRARIES))
+    return context
+
+
+def _run(sender: Connection, code: str, variables: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()) as printed:
+        file = Path(folder) / "code.py"
+        file.write_text(code)
+        runpy.run_path(str(file), variables)
+    sender.send(printed.getvalue())

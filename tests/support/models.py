@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import PNDMScheduler
+
+# diffusers no longer maintains it (its version 0.33 was the last), yet it is what ours has to equal
 from diffusers.pipelines.deprecated.paint_by_example import PaintByExamplePipeline
 from diffusers.pipelines.deprecated.paint_by_example.image_encoder import PaintByExampleImageEncoder
 from safetensors.torch import save_file
