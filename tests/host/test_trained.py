@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from support.training import small_config
 
 from exemplar_model.constants import LATENT_SCALE
 from exemplar_model.standalone.components import Components
@@ -15,7 +16,6 @@ from exemplar_model.weights.checkpoint import read_checkpoint
 from lab.host.graphs import Graph, Run
 from lab.host.headless import Host
 from lab.host.pictures import pictures
-from tests.support.training import small_config
 
 
 def test_a_trained_model_paints_in_the_host_what_it_paints_without(

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
 import os
 import runpy
 import tempfile
 from contextlib import redirect_stdout
-from functools import cache
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-LIBRARIES = (
-    "torch",
-    "torchvision",
-    "scipy.ndimage",
-    "transformers.models.clip.modeling_clip",
-    "diffusers.models.autoencoders.autoencoder_kl",
-    "diffusers.models.unets.unet_2d_condition",
-)
-"""What takes longest to import, and is the same whatever arguments the host gets."""
+from support.processes import starter
+
 LOAD_PACK = """
 from lab.host.library import load_pack
 load_pack(comfyui, "--cpu", *arguments)
@@ -53,8 +43,8 @@ def run_in_process(code: str, **variables: Any) -> Any:
 
     Where the system can fork, the process is forked from one that has the libraries loaded.
     """
-    receiver, sender = _context().Pipe(duplex=False)
-    process = _context().Process(target=_run, args=(sender, code, variables))
+    receiver, sender = starter().Pipe(duplex=False)
+    process = starter().Process(target=_run, args=(sender, code, variables))
     process.start()
     sender.close()
     try:
@@ -64,15 +54,6 @@ def run_in_process(code: str, **variables: Any) -> Any:
     finally:
         process.join()
     return json.loads(printed.splitlines()[-1])
-
-
-@cache
-def _context() -> BaseContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(LIBRARIES))
-    return context
 
 
 def _run(sender: Connection, code: str, variables: dict[str, Any]) -> None:

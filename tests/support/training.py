@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from exemplar_model.__main__ import main
 from exemplar_model.training.config import TrainConfig, load_config
 from exemplar_model.training.data.open import open_dataset
 from exemplar_model.training.data.sample import Batch, collate
+from support.processes import starter
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -68,17 +68,10 @@ def train_arguments(out: Path, *overrides: str) -> tuple[str, ...]:
     return ("train", "smoke", *SMALL, f"out={out}", *overrides)
 
 
-STARTING = multiprocessing.get_context(
-    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-)
-"""Starts processes; where it can, from one that has PyTorch imported and has run nothing."""
-STARTING.set_forkserver_preload(["exemplar_model.training.engine"])
-
-
 def start(out: Path, *overrides: str, **environment: str) -> BaseProcess:
     """Start a small run by the command line, in a process of its own."""
     arguments = train_arguments(out, *overrides)
-    process = STARTING.Process(target=_run, args=(arguments, str(printed(out)), environment))
+    process = starter().Process(target=_run, args=(arguments, str(printed(out)), environment))
     process.start()
     return process
 

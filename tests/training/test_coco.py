@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from pycocotools import mask as run_lengths
+from support.photos import write_jpeg
 
 from exemplar_model.training.data.boxes import Box
 from exemplar_model.training.data.coco import Coco
@@ -13,7 +14,6 @@ from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.source import UnreadablePictureError
 from exemplar_model.training.data_config import Augmentation, CocoData
 from exemplar_model.training.section import ConfigError
-from tests.support.photos import write_jpeg
 
 RNG = np.random.default_rng(0)
 

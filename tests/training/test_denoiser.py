@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.training import small_batch, small_config, with_draws
 from torch import nn
 
 from exemplar_model.standalone.components import Components, new_unet
@@ -14,7 +15,6 @@ from exemplar_model.training.stages.initial_weights import read_tower, starting_
 from exemplar_model.training.stages.latents import sample_posterior
 from exemplar_model.weights.key_maps import unet_from_diffusers
 from exemplar_model.weights.reading import CheckpointError
-from tests.support.training import small_batch, small_config, with_draws
 
 CPU = torch.device("cpu")
 

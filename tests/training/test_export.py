@@ -6,6 +6,8 @@ import shutil
 import pytest
 import torch
 from safetensors import safe_open
+from support.photos import write_open_images
+from support.training import small_config, weights
 
 from exemplar_model.standalone.components import Components
 from exemplar_model.training.data.open import open_dataset
@@ -14,8 +16,6 @@ from exemplar_model.training.engine import train
 from exemplar_model.training.export import export_checkpoint
 from exemplar_model.training.section import ConfigError
 from exemplar_model.weights.checkpoint import read_checkpoint
-from tests.support.photos import write_open_images
-from tests.support.training import small_config, weights
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_what_is_no_run_is_refused(tmp_path, place):
 
 
 def test_training_on_encoded_samples_starts_with_the_same_loss(tmp_path, monkeypatch):
-    from tests.support.training import logged
+    from support.training import logged
 
     direct = small_config(tmp_path / "direct", "data.samples=8", "steps=1")
     train(direct)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.photos import write_csv, write_jpeg, write_open_images
+from support.training import small_config
 
 from exemplar_model.training.data.boxes import Box
 from exemplar_model.training.data.dataset import ExemplarDataset
@@ -16,8 +18,6 @@ from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.source import UnreadablePictureError
 from exemplar_model.training.data_config import Augmentation, OpenImagesData
 from exemplar_model.training.section import ConfigError
-from tests.support.photos import write_csv, write_jpeg, write_open_images
-from tests.support.training import small_config
 
 RNG = np.random.default_rng(0)
 

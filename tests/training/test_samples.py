@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy.stats import chisquare, kstest
+from support.training import equal_samples
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -16,7 +17,6 @@ from exemplar_model.training.data.shapes import Shapes
 from exemplar_model.training.data.source import Picture, UnreadablePictureError
 from exemplar_model.training.data_config import Augmentation, GeneratedData
 from exemplar_model.training.section import ConfigError
-from tests.support.training import equal_samples
 
 PLAIN = {"flip": 0, "rotate": 0, "blur": 0, "affine": 0}
 LEAST_P = 1e-3

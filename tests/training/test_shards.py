@@ -6,6 +6,8 @@ import tarfile
 
 import pytest
 import torch
+from support.photos import write_open_images
+from support.training import equal_samples, small_config
 
 from exemplar_model.training.data.batches import BatchPlan
 from exemplar_model.training.data.dataset import ExemplarDataset
@@ -16,8 +18,6 @@ from exemplar_model.training.data.sample_maker import SampleMaker
 from exemplar_model.training.data.shards import Place, ShardStream, count_samples, write_shards
 from exemplar_model.training.data_config import Augmentation, OpenImagesData, ShardData
 from exemplar_model.training.section import ConfigError
-from tests.support.photos import write_open_images
-from tests.support.training import equal_samples, small_config
 
 PICTURES, PER_SHARD = 37, 5  # 8 shards, the last of 2
 MAKER = SampleMaker(Augmentation(), 16, 16)

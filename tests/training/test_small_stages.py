@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.training import small_batch, small_config, with_draws
 
 from exemplar_model.encoder import ExemplarEncoder
 from exemplar_model.standalone.components import Components, load_original, new_autoencoder
@@ -23,7 +24,6 @@ from exemplar_model.training.stages.latents import encode_moments
 from exemplar_model.training.stages.stage import fixed_batches
 from exemplar_model.training.stages.tower import TowerStage
 from exemplar_model.weights.key_maps import autoencoder_names
-from tests.support.training import small_batch, small_config, with_draws
 
 CPU = torch.device("cpu")
 SCALE = 0.18215
