@@ -136,7 +136,7 @@ def missing_textures(file: Path) -> list[str]:
             continue
         for line in re.findall(r"^\s*map_Kd\s+(.+?)\s*$", materials.read_text("latin-1"), re.M):
             texture = line.replace("\\", "/")
-            options = re.match(r"(?:-\w+(?:\s+[-\d.]+)*\s+)*(.*)", texture)
+            options = re.match(r"(?:-\w+(?:\s+(?:[-\d.]+|on|off)(?=\s))*\s+)*(.*)", texture)
             name = options[1] if options else texture
             if not (file.parent / name).is_file():
                 missing.append(name)

@@ -79,7 +79,7 @@ def band_error(picture: Tensor, placement: Placement, smooth: int = 1) -> float:
 
     Args:
         picture: [H, W, 3] in [0, 1].
-        placement: whose true picture counts; NaN if the object fills its hole.
+        placement: whose true picture counts.
         smooth: odd side of the area over which the difference is averaged first, within the band:
             shadow and light stay, texture and noise do not.
     """
@@ -91,6 +91,7 @@ def band_error(picture: Tensor, placement: Placement, smooth: int = 1) -> float:
 
 
 def kept_decibels(region: Tensor, placement: Placement) -> float:
-    """Peak signal-to-noise ratio of the kept pixels to the empty room, before pasting."""
+    """Peak signal-to-noise ratio of the kept pixels to the empty room, 100 at most."""
     keep = placement.mask == 0
-    return float(-10 * (region - placement.empty)[keep].square().mean().log10())
+    error = (region - placement.empty)[keep].square().mean()
+    return float(-10 * error.clamp(min=1e-10).log10())

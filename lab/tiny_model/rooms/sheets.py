@@ -6,7 +6,7 @@ import string
 from random import Random
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from exemplar_model.image import to_bytes
@@ -32,37 +32,39 @@ def contact_sheet(
         paintings: by exemplar, for each room sampled regions [N, H, W, 3] before pasting.
         references: the same of pictures that no model painted.
     """
-    columns = {
-        "room": None,
-        "exemplar": None,
-        "true picture": references["true picture"],
-        "same view": paintings["same view"],
-        "turned": None,
-        "other view": paintings["other view"],
-        "shuffled": paintings["shuffled"],
-        "null": paintings["null"],
-        "cut-and-paste": references["cut-and-paste"],
-        "Poisson": references["Poisson blending"],
-    }
-    rows: list[list[Image.Image]] = []
+    rows: list[dict[str, Tensor]] = []
     for number in range(len(rooms[0])):
         turn = number % len(rooms)
         placement = rooms[turn][number]
-        shown = {
-            "room": pasted(torch.full_like(placement.empty, GRAY), placement),
-            "exemplar": placement.same.exemplar,
-            "true picture": placement.true.pixels,
-            "turned": placement.turned.exemplar,
+        painted = {
+            kind: pasted(pictures[turn][number], placement)
+            for kind, pictures in {**paintings, **references}.items()
         }
-        for name, pictures in columns.items():
-            if name not in shown and pictures is not None:
-                shown[name] = pasted(pictures[turn][number], placement)
-        rows.append([_image(shown[name]) for name in columns])
-    return captioned_grid(list(columns), rows, CELL)
+        rows.append(
+            {
+                "room": pasted(torch.full_like(placement.empty, GRAY), placement),
+                "exemplar": placement.same.exemplar,
+                "true picture": placement.true.pixels,
+                "same view": painted["same view"],
+                "turned": placement.turned.exemplar,
+                "other view": painted["other view"],
+                "shuffled": painted["shuffled"],
+                "null": painted["null"],
+                "cut-and-paste": painted["cut-and-paste"],
+                "Poisson": painted["Poisson blending"],
+            }
+        )
+    squares = [
+        [ImageOps.pad(_image(each), (CELL, CELL), color="white") for each in row.values()]
+        for row in rows
+    ]
+    return captioned_grid(list(rows[0]), squares, CELL)
 
 
 def matching_test(rooms: list[list[Placement]], painted: list[Tensor]) -> tuple[Image.Image, str]:
     """Which result shows which exemplar? Results by number, exemplars by letter, both shuffled.
+
+    Exemplars are stretched to squares, so that the shape of the hole tells less.
 
     Args:
         rooms: for each room the placements of all objects, 26 at most.

@@ -12,9 +12,10 @@ picture, the true picture encoded and decoded, cut-and-paste of both exemplars a
   Chance is 1 and 5 in the number of objects.
 - silhouette: what differs from the empty room, against the true outline: intersection over union.
 - shadow: error around the object, in the hole, to the true picture; light: the same of means over
-  5×5 pixels, which texture and the autoencoder's noise do not touch. "Better" is the share of
+  5×5 pixels, which texture and the autoencoder's noise do not touch. "Less" is the share of
   results with less error than cut-and-paste of the same exemplar, which leaves the room as it was.
-- kept: peak signal-to-noise ratio of the pixels outside the hole, before pasting.
+- kept: peak signal-to-noise ratio of the pixels outside the hole to the empty room, before pasting;
+  100 dB where they were not touched. (The true picture has the object's shadow there.)
 
 Medians and shares stand with their 95 % bootstrap interval, drawn over objects, each with all its
 rooms and seeds, as those resemble each other.
@@ -24,16 +25,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from torch import Tensor
 
 from exemplar_model.standalone.components import Components
@@ -54,45 +53,14 @@ from .measures import (
     silhouette,
 )
 from .placement import Placement, read_placements
+from .results import Interval, Record, as_table, compare_with_pasting, summarize
 from .sheets import contact_sheet, matching_test
 
 SEEDS = (0, 1)
 PAINTED = ("same view", "other view", "shuffled", "null")
-PASTED = {"same view": "cut-and-paste", "other view": "cut-and-paste, other view"}
-"""What a result is compared with, by its exemplar; others are compared with the first."""
-MEASURES = ("top1", "top5", "silhouette", "shadow", "light", "less_shadow", "less_light", "kept")
-SHARES = ("top1", "top5", "less_shadow", "less_light")
-RESAMPLES = 2000
 console = Console()
 Pictures = dict[str, list[Tensor]]
 """By kind of picture: for each room [N, H, W, 3] in [0, 1], in the order of the objects."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """What was measured on one picture.
-
-    Attributes:
-        kind: one of `PAINTED`, or how the picture was made without a model.
-        room, name, seed: which room, object and start noise.
-        rank: how many objects it resembles more than the one that belongs there.
-        silhouette: intersection over union.
-        shadow, light: errors, of 255.
-        kept: dB; infinite where the kept pixels are the room's own.
-        less_shadow, less_light: less error than cut-and-paste has.
-    """
-
-    kind: str
-    room: int
-    name: str
-    seed: int
-    rank: int
-    silhouette: float
-    shadow: float
-    light: float
-    kept: float
-    less_shadow: bool = False
-    less_light: bool = False
 
 
 def main() -> None:
@@ -121,7 +89,8 @@ def main() -> None:
         painted = paint_all(components, rooms, seed, arguments.steps, arguments.cfg)
         records += measure(rooms, painted, seed)
         paintings = paintings or painted
-    summary = summarize(compare_with_pasting(records))
+    records = compare_with_pasting(records)
+    summary = summarize(records)
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_numbers(arguments.output / "transfer.json", arguments, summary, records)
     contact_sheet(rooms, paintings, references).save(arguments.output / "sheet.png")
@@ -174,27 +143,20 @@ def paint_all(
 
 
 def reference_pictures(components: Components, rooms: list[list[Placement]]) -> Pictures:
-    """What other than the model could stand in the hole."""
+    """What stands in the hole without the denoiser."""
+
+    def each(make: Callable[[Placement], Tensor]) -> list[Tensor]:
+        return [torch.stack([make(placement) for placement in room]) for room in rooms]
+
     return {
-        "true picture": [torch.stack([each.true.pixels for each in room]) for room in rooms],
+        "true picture": each(lambda p: p.true.pixels),
         "autoencoder": [reconstruct(components, room) for room in rooms],
-        "cut-and-paste": [
-            torch.stack([cut_and_paste(each.empty, each.same, each.true.box) for each in room])
-            for room in rooms
-        ],
-        "cut-and-paste, other view": [
-            torch.stack([cut_and_paste(each.empty, each.turned, _fitted(each)) for each in room])
-            for room in rooms
-        ],
-        "Poisson blending": [
-            torch.stack([blend_poisson(each.empty, each.same, each.true.box) for each in room])
-            for room in rooms
-        ],
+        "cut-and-paste": each(lambda p: cut_and_paste(p.empty, p.same, p.true.box)),
+        "cut-and-paste, other view": each(
+            lambda p: cut_and_paste(p.empty, p.turned, fit(p.turned, p.true.box))
+        ),
+        "Poisson blending": each(lambda p: blend_poisson(p.empty, p.same, p.true.box)),
     }
-
-
-def _fitted(placement: Placement) -> Any:
-    return fit(placement.turned, placement.true.box)
 
 
 @torch.inference_mode()
@@ -236,66 +198,6 @@ def measure(rooms: list[list[Placement]], pictures: Pictures, seed: int = 0) -> 
     return records
 
 
-def compare_with_pasting(records: list[Record]) -> list[Record]:
-    """The same records, which know now whether cut-and-paste of the same exemplar is worse."""
-    pasted = {(each.kind, each.room, each.name): each for each in records}
-    compared: list[Record] = []
-    for each in records:
-        other = pasted[PASTED.get(each.kind, "cut-and-paste"), each.room, each.name]
-        less_shadow, less_light = each.shadow < other.shadow, each.light < other.light
-        compared.append(replace(each, less_shadow=less_shadow, less_light=less_light))
-    return compared
-
-
-Interval = tuple[float, float, float]
-"""Value, and both ends of its interval."""
-
-
-def summarize(records: list[Record]) -> dict[str, dict[str, Interval]]:
-    """By kind and measure: the median, or the share of results of which it is true."""
-    summary: dict[str, dict[str, Interval]] = {}
-    for kind in dict.fromkeys(each.kind for each in records):
-        own = sorted((each for each in records if each.kind == kind), key=lambda each: each.name)
-        ranks = np.array([each.rank for each in own])
-        values = {"top1": ranks < 1, "top5": ranks < 5}
-        for measure in MEASURES[2:]:
-            values[measure] = np.array([getattr(each, measure) for each in own], float)
-        objects = len({each.name for each in own})
-        summary[kind] = {
-            measure: bootstrap(values[measure].reshape(objects, -1), measure in SHARES)
-            for measure in MEASURES
-        }
-    return summary
-
-
-def bootstrap(values: np.ndarray[Any, Any], share: bool) -> Interval:
-    """Mean or median of values [objects, ...], and where 95 % of it lie when objects are redrawn.
-
-    NaN counts as not measured.
-    """
-    statistic = np.nanmean if share else np.nanmedian
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    redrawn = statistic(values[draws].reshape(RESAMPLES, -1), axis=1)
-    low, high = np.quantile(redrawn, (0.025, 0.975), method="nearest")
-    return float(statistic(values)), float(low), float(high)
-
-
-def as_table(summary: dict[str, dict[str, Interval]]) -> Table:
-    """The numbers, for people."""
-    titles = ("top-1", "top-5", "silhouette", "shadow", "light", "shadow better", "light better")
-    table = Table("", *titles, "kept, dB")
-    for kind, measures in summary.items():
-        cells: list[str] = []
-        for measure in MEASURES:
-            value, low, high = (
-                f"{each:.0%}" if measure in SHARES else f"{each:.{2 - (each > 2)}f}"
-                for each in measures[measure]
-            )
-            cells.append(f"{value}\n{low} … {high}" if low != high else value)
-        table.add_row(kind, *cells)
-    return table
-
-
 def write_numbers(
     target: Path,
     arguments: argparse.Namespace,
@@ -306,7 +208,7 @@ def write_numbers(
     content = {
         "settings": {name: str(value) for name, value in vars(arguments).items()},
         "summary": summary,
-        "records": [asdict(record) for record in compare_with_pasting(records)],
+        "records": [asdict(record) for record in records],
     }
     target.write_text(json.dumps(content, indent=1))
 
