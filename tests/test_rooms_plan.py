@@ -124,6 +124,8 @@ def test_files_of_one_name_count_once():
     same = [candidate("sofa", RED), candidate("Sofa", GREEN, archive="KatorLegaz")]
     with pytest.raises(ValueError, match="Only 1 of 2"):
         choose(same, 2)
+    chosen = choose([*same, candidate("blue", BLUE)], 2)  # drawn last
+    assert names(chosen) == ["katorlegaz-sofa", "scopia-blue"]
 
 
 def test_the_choice_does_not_depend_on_the_order_of_reading():

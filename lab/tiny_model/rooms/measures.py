@@ -20,8 +20,8 @@ GRID = 6
 CHANGED = 0.08
 """Least difference to the empty room, in the channel where it is largest, that counts as object.
 
-Of .02 to .16 it gives true pictures the highest median IoU but .06 (both .83: their shadows count
-as object), and under an autoencoder's noise of 30 dB the highest (.75).
+Of thresholds from .02 to .16, on 115 true pictures, .06 and .08 gave the highest median IoU, .83
+(shadows count as object); blurred and with noise, 30 dB as through an autoencoder, .08 did, .75.
 """
 SMOOTH = 5
 """Side of the area, in pixels, over which light is averaged."""
