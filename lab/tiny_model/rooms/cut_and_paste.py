@@ -100,7 +100,7 @@ def comparison_row(
     panels = {
         "our result": result,
         "cut-and-paste": cut_and_paste(image, exemplar, place),
-        "cut-and-paste with Poisson blending": blend_poisson(image, exemplar, place),
+        "with Poisson blending": blend_poisson(image, exemplar, place),
     }
     pictures = {name: Image.fromarray(to_bytes(panel)) for name, panel in panels.items()}
     return captioned_row(pictures, height)
