@@ -83,16 +83,21 @@ def bootstrap(values: np.ndarray[Any, Any], share: bool) -> Interval:
 
 
 def as_table(summary: dict[str, dict[str, Interval]]) -> Table:
-    """The numbers, for people."""
-    titles = ("top-1", "top-5", "silhouette", "shadow", "light", "less shadow", "less light")
-    table = Table("", *titles, "kept, dB", box=SIMPLE)
+    """The numbers, for people: value and interval, in the order of `MEASURES`."""
+    table = Table("", "top-1", "top-5", "IoU", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in ("shadow", "light", "less\nshadow", "less\nlight", "kept,\ndB"):
+        table.add_column(title)
     for kind, measures in summary.items():
         table.add_row(kind, *(_cell(measure, *measures[measure]) for measure in MEASURES))
     return table
 
 
-def _cell(measure: str, value: float, low: float, high: float) -> str:
+def _cell(measure: str, *interval: float) -> str:
     if measure in SHARES:
-        return f"{value:.0%}\n{100 * low:.0f}–{100 * high:.0f}"
-    digits = 2 if measure == "silhouette" else 1
-    return f"{value:.{digits}f}\n{low:.{digits}f}–{high:.{digits}f}"
+        value, *ends = (f"{100 * each:.0f}" for each in interval)
+        value += " %"
+    elif measure == "silhouette":
+        value, *ends = (f"{each:.2f}".lstrip("0") for each in interval)
+    else:
+        value, *ends = (f"{each:.{int(each < 10 or measure == 'kept')}f}" for each in interval)
+    return value if ends[0] == ends[1] else f"{value}\n{'–'.join(ends)}"

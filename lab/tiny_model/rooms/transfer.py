@@ -10,7 +10,8 @@ picture, the true picture encoded and decoded, cut-and-paste of both exemplars a
 - top-1, top-5: share of results in which the object that belongs in the hole is the nearest, or
   among the five nearest, of all objects cut out and pasted there alike (`measures.drawn_alike`).
   Chance is 1 and 5 in the number of objects.
-- silhouette: what differs from the empty room, against the true outline: intersection over union.
+- IoU: intersection over union of the silhouette, which is what differs from the empty room, and
+  the true outline.
 - shadow: error around the object, in the hole, to the true picture; light: the same of means over
   5×5 pixels, which texture and the autoencoder's noise do not touch. "Less" is the share of
   results with less error than cut-and-paste of the same exemplar, which leaves the room as it was.
@@ -102,8 +103,8 @@ def main() -> None:
     half_way = (filled + summary["true picture"]["silhouette"][0]) / 2
     console.print(
         f"{len(rooms[0])} objects, chance {1 / len(rooms[0]):.1%} and {5 / len(rooms[0]):.1%}. "
-        f"The filled hole has a silhouette of {filled:.2f}; half-way from it to the true picture "
-        f"is {half_way:.2f}. Written to {arguments.output}."
+        f"The filled hole has an IoU of {filled:.2f}; half-way from it to the true picture is "
+        f"{half_way:.2f}. Written to {arguments.output}."
     )
 
 
