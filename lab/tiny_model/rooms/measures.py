@@ -24,7 +24,11 @@ Of thresholds from .02 to .16, on 115 true pictures, .06 and .08 gave the highes
 (shadows count as object); blurred and with noise, 30 dB as through an autoencoder, .08 did, .75.
 """
 SMOOTH = 5
-"""Side of the area, in pixels, over which light is averaged."""
+"""Side of the area, in pixels, over which light is averaged.
+
+Shadows are smooth. True pictures, blurred and with noise of 30 dB as through an autoencoder, have
+less error than cut-and-paste in 67 % of 72 places pixel by pixel, and in 94 % by these means.
+"""
 
 
 def descriptor(picture: Tensor, area: Bounds) -> Tensor:
