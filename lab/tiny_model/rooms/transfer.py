@@ -100,9 +100,10 @@ def main() -> None:
     (arguments.output / "matching-key.txt").write_text(key)
     console.print(as_table(summary))
     filled = np.median([filled_iou(placement) for room in rooms for placement in room])
+    count = len(rooms[0])
     half_way = (filled + summary["true picture"]["silhouette"][0]) / 2
     console.print(
-        f"{len(rooms[0])} objects, chance {1 / len(rooms[0]):.1%} and {5 / len(rooms[0]):.1%}. "
+        f"{count} objects, chance {1 / count:.1%} and {min(1, 5 / count):.1%}. "
         f"The filled hole has an IoU of {filled:.2f}; half-way from it to the true picture is "
         f"{half_way:.2f}. Written to {arguments.output}."
     )
