@@ -136,7 +136,7 @@ def missing_textures(file: Path) -> list[str]:
             continue
         for line in re.findall(r"^\s*map_Kd\s+(.+?)\s*$", materials.read_text("latin-1"), re.M):
             texture = line.replace("\\", "/")
-            options = re.match(r"(?:-\w+(?:\s+[-\d.]+)*\s+)*(.*)", texture)
+            options = re.match(r"(?:-\w+(?:\s+(?:[-\d.]+|on|off)(?=\s))*\s+)*(.*)", texture)
             name = options[1] if options else texture
             if not (file.parent / name).is_file():
                 missing.append(name)
@@ -145,21 +145,31 @@ def missing_textures(file: Path) -> list[str]:
 
 def credits(models: list[Model]) -> str:
     """A page that names every creator, as the licences ask."""
-    lines = [
-        "# Credits",
-        "",
-        "The bundled model learned from pictures of these 3D models, which come with Debian's",
-        "package `sweethome3d-furniture` (collected and converted for Sweet Home 3D by Emmanuel",
-        "Puybaret). None of them is part of this project.",
-        "",
-    ]
+    return CREDITS + creators_by_archive(models)
+
+
+CREDITS = """\
+# Credits
+
+The bundled model learned from pictures of these 3D models, which come with Debian's
+package `sweethome3d-furniture` (collected and converted for Sweet Home 3D by Emmanuel
+Puybaret). None of them is part of this project.
+
+"""
+
+
+def creators_by_archive(models: list[Model]) -> str:
+    """Creators with their models' titles, in Markdown, below their archive and its licence."""
+    sections: list[str] = []
     for archive, licence in ARCHIVES.items():
-        lines += [f"## {archive} ({licence})", ""]
-        by_creator: dict[str, list[str]] = {}
+        by_creator: dict[str, set[str]] = {}
         for model in models:
             if model.archive == archive:
-                by_creator.setdefault(model.creator or "unnamed", []).append(model.title)
-        for creator in sorted(by_creator, key=str.lower):
-            lines.append(f"- {creator}: {', '.join(sorted(set(by_creator[creator])))}")
-        lines.append("")
-    return "\n".join(lines)
+                by_creator.setdefault(model.creator or "unnamed", set()).add(model.title)
+        lines = [
+            f"- {creator}: {', '.join(sorted(by_creator[creator]))}"
+            for creator in sorted(by_creator, key=str.lower)
+        ]
+        if lines:
+            sections.append("\n".join([f"## {archive} ({licence})", "", *lines, ""]))
+    return "\n".join(sections)

@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,46 +28,12 @@ import numpy as np
 from PIL import Image
 
 from .catalogue import Model, fault, read_catalogue
-from .room import Pose, Room, Thing
+from .plan import Group, held_out_groups, training_groups
+from .room import Room, Thing
 from .solids import invent
 from .surfaces import Recolor
 
-VIEWS = 4
-"""Views in a group; they share the import of the model."""
-INVENTED = 0.5
-"""Invented objects for each model in a round."""
 MOST_OTHERS = 3
-HELD_OUT_ROOMS = 3
-TURN = math.radians(35)
-"""How far the object of the other view is turned."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One picture to draw.
-
-    Attributes:
-        file: name without suffix.
-        room: seed of floor, walls, light and other objects.
-        pose: of the main object.
-        variant: seed of the main object's colours; None leaves them as they are.
-        empty: draw the room without the main object too.
-    """
-
-    file: str
-    room: str
-    pose: Pose
-    variant: str | None
-    empty: bool = False
-
-
-@dataclass(frozen=True)
-class Group:
-    """Views of one object: a model of the package, or an invented one, whose seed is its name."""
-
-    name: str
-    model: Model | None
-    views: list[View]
 
 
 def main() -> None:
@@ -90,50 +55,6 @@ def main() -> None:
         held_out_groups(chosen) if arguments.held_out else training_groups(chosen, arguments.rounds)
     )
     draw_groups(plan[arguments.worker :: arguments.workers], chosen, arguments)
-
-
-def training_groups(models: list[Model], rounds: int) -> list[Group]:
-    """Every model and half as many invented objects, in each round anew and in another order."""
-    groups: list[Group] = []
-    for number in range(rounds):
-        invented = [f"invented-{number}-{i}" for i in range(round(INVENTED * len(models)))]
-        objects = [(model.name, model) for model in models] + [(name, None) for name in invented]
-        Random(number).shuffle(objects)
-        for name, model in objects:
-            views = [
-                View(
-                    file=f"{name}-{view:03d}",
-                    room=f"{name}-{view}",
-                    pose=Pose.draw(Random(f"pose-{name}-{view}")),
-                    variant=f"{name}-{view}" if model else None,
-                )
-                for view in range(number * VIEWS, (number + 1) * VIEWS)
-            ]
-            groups.append(Group(name, model, views))
-    return groups
-
-
-def held_out_groups(models: list[Model]) -> list[Group]:
-    """Each object in three rooms: the true picture, the empty room, and two exemplars.
-
-    One exemplar shows the same pose in another room and light, the other a view turned by `TURN`.
-    """
-    groups: list[Group] = []
-    for model in models:
-        views: list[View] = []
-        for room in range(HELD_OUT_ROOMS):
-            pose = Pose.draw(Random(f"pose-{model.name}-{room}"))
-            # seen from the front, where objects differ most
-            pose = replace(pose, turn=Random(f"{model.name}-{room}").uniform(-0.6, 0.6))
-            turned = replace(pose, turn=pose.turn + (TURN if pose.turn < 0 else -TURN))
-            name = f"{model.name}-{room}"
-            views += [
-                View(f"{name}-true", f"held-out-{room}", pose, None, empty=True),
-                View(f"{name}-same", f"elsewhere-{name}", pose, None),
-                View(f"{name}-turned", f"elsewhere-too-{name}", turned, None),
-            ]
-        groups.append(Group(model.name, model, views))
-    return groups
 
 
 def draw_groups(groups: list[Group], models: list[Model], arguments: argparse.Namespace) -> None:

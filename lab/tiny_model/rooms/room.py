@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import bpy  # pyright: ignore[reportMissingImports]
 from mathutils import Matrix, Vector  # pyright: ignore[reportMissingImports]
 
+from .plan import Pose
 from .surfaces import color, room_surface
 
 SAMPLES, BOUNCES = 12, 3
@@ -18,36 +18,6 @@ FIELD_OF_VIEW = 2 * math.atan(18 / 50)
 """Of Blender's default camera: 50 mm on a sensor of 36 mm."""
 LARGEST = 30.0
 """Side of floor and walls; the object's longest side is 1."""
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How the object stands to the camera.
-
-    Attributes:
-        turn: of the object about its upright axis, in radians; 0 shows its front.
-        aside, above: direction of the camera from the object, in radians.
-        distance: of the camera; at 1 the object's bounding sphere just fits into the picture.
-        shift: of the object from the picture's centre, as a share of what the distance leaves.
-    """
-
-    turn: float
-    aside: float
-    above: float
-    distance: float
-    shift: tuple[float, float]
-
-    @classmethod
-    def draw(cls, rng: Random) -> Pose:
-        """A random pose; the front is seen more often than the back."""
-        front = rng.random() < 0.65
-        return cls(
-            turn=rng.uniform(-0.9, 0.9) if front else rng.uniform(-math.pi, math.pi),
-            aside=rng.uniform(-0.45, 0.45),
-            above=rng.uniform(0.12, 0.55),
-            distance=rng.uniform(0.95, 1.5),
-            shift=(rng.uniform(-1, 1), rng.uniform(-0.6, 0.6)),
-        )
 
 
 class Thing:
