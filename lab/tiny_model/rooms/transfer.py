@@ -134,7 +134,7 @@ def paint_all(
                 cfg=0.0 if kind == "null" else cfg,
                 context=None,
                 resolution=len(room[0].empty),
-                color=False,
+                match_color=False,
             ).regions
             for number, room in enumerate(
                 track(rooms, f"Painting, seed {seed}, {kind}", console=console)
