@@ -212,7 +212,12 @@ def _tensors(file: Path, kind: str, source: str) -> dict[str, Tensor]:
 
 
 def _named(kind: str, path: Path, network: nn.Module) -> str:
+    return f"{kind}, {path.name}, {fingerprint(network)}"
+
+
+def fingerprint(network: nn.Module) -> str:
+    """Start of the SHA-256 of all weights, in float32."""
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():
         digest.update(tensor.float().cpu().numpy().tobytes())
-    return f"{kind}, {path.name}, {digest.hexdigest()[:8]}"
+    return digest.hexdigest()[:8]

@@ -10,7 +10,7 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -53,13 +53,13 @@ class Mixture:
 
     def log_likelihood(self, features: Array) -> Array:
         """Of features [N, D], [N]."""
-        dimensions = np.shape(self.model.means_)[1]
+        dimensions = cast("Array", self.model.means_).shape[1]
         if features.shape[1] != dimensions:
             raise UserError(
                 f"The mixture is of {dimensions} dimensions, and the backbone's features have "
                 f"{features.shape[1]}; fit a mixture with this backbone."
             )
-        return self.model.score_samples(features)
+        return cast("Array", self.model.score_samples(features))
 
     def save(self, path: Path) -> None:
         """Write a safetensors file."""

@@ -23,7 +23,8 @@ class Score:
         interval: bootstrap interval of `LEVEL` around it; None where nothing can be resampled.
         backbone: the network that made it; None for measures on pixels.
         n: pictures of each seed that it was made from.
-        per_picture: [seeds, n]; None for measures on the whole set.
+        per_picture: [seeds, pictures], also of those that do not count; None for measures on the
+            whole set.
     """
 
     name: str
@@ -34,10 +35,20 @@ class Score:
     per_picture: Array | None = None
 
 
-def mean_score(name: str, values: Array, backbone: str | None = None) -> Score:
-    """Score of a measure on each picture: values [seeds, pictures]."""
+def mean_score(
+    name: str, values: Array, backbone: str | None = None, counted: int | None = None
+) -> Score:
+    """Score of a measure on each picture: values [seeds, pictures].
+
+    Args:
+        name: of the score.
+        values: all of them.
+        backbone: the network that made them.
+        counted: how many pictures, from the first on, go into mean and interval; all if None.
+    """
+    used = values[:, :counted]
     return Score(
-        name, float(values.mean()), bootstrap_interval(values), backbone, values.shape[1], values
+        name, float(used.mean()), bootstrap_interval(used), backbone, used.shape[1], values
     )
 
 

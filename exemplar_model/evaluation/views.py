@@ -6,6 +6,7 @@ Sources: `eval_tool` of Fantasy-Studio/Paint-by-Example at 52a7e37, OpenAI's CLI
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,20 @@ functional = cast("Any", v2.functional)  # annotated for tensors, takes pictures
 BICUBIC = Image.Resampling.BICUBIC
 REAL_SIDE = 512
 """To which the reference squares the real pictures of a Fréchet distance."""
+
+
+def open_picture(path: Path) -> Image.Image:
+    """A picture of a file, decoded.
+
+    Raises:
+        UserError: the file is none.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except OSError as error:
+        raise UserError(f"{path} cannot be read as a picture; replace it.") from error
 
 
 def clip_tensor(picture: Image.Image) -> Tensor:

@@ -62,12 +62,12 @@ def fake_set(folder: Path, count: int = SET_SIZE, size: tuple[int, int] = (96, 7
     rng = np.random.default_rng(0)
     ids = rng.choice(10**6, count, replace=False)
     fakes = FakeSet(folder, [f"{number:012}" for number in ids])
-    np.save(folder / "id_list.npy", ids.astype(np.int64))
     for kind in FOLDERS:
-        fakes.path(kind, "").parent.mkdir()
+        fakes.path(kind, "").parent.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "id_list.npy", ids.astype(np.int64))
     for name in fakes.names:
         image = _drawn(rng, size)
-        left, top = rng.integers(4, 40), rng.integers(4, 30)
+        left, top = rng.integers(4, 20), rng.integers(4, 25)
         box = (
             int(left),
             int(top),
