@@ -123,9 +123,6 @@ def score(
     ],
     out: Out,
     name: Annotated[str, typer.Option(help="of the method, in the table")] = "results",
-    object_masks: Annotated[
-        Path | None, typer.Option(help="folder of ID.png, white = the painted object")
-    ] = None,
     clip: Clip = None,
     dino: Dino = None,
     inception: Inception = None,
@@ -145,8 +142,7 @@ def score(
     tools = _instruments(
         clip, dino, inception, lpips, mixture, real, drop_remainder, unclipped, device
     )
-    method = Method(name, results, object_masks)
-    typer.echo(f"Report: {evaluate([method], items, tools, out, {'set': set_name})}")
+    typer.echo(f"Report: {evaluate([Method(name, results)], items, tools, out, {'set': set_name})}")
 
 
 def fit_mixture(

@@ -17,7 +17,7 @@ from .quality import Mixture, quality, scored_by_the_reference
 from .score import Array, Score, mean_score, set_score
 from .sets import Item
 from .similarity import cosines
-from .views import foreground, only_object, open_picture, region_view, squared, stretched_view
+from .views import foreground, open_picture, region_view, squared, stretched_view
 
 PICTURES = {".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -54,13 +54,10 @@ class Method:
     Attributes:
         name: in tables.
         folders: one per seed, each with ID.png of every picture.
-        object_masks: a folder with ID.png, white = the painted object, of all seeds; None if
-            unknown.
     """
 
     name: str
     folders: Sequence[Path]
-    object_masks: Path | None = None
 
     def results(self, folder: Path, items: Sequence[Item]) -> Iterator[Image.Image]:
         """The results of one seed, in the order of the items."""
@@ -72,8 +69,7 @@ class Method:
         Raises:
             UserError: a result is not there.
         """
-        folders = [*self.folders, *([self.object_masks] if self.object_masks else [])]
-        files = [folder / f"{item.id}.png" for folder in folders for item in items]
+        files = [folder / f"{item.id}.png" for folder in self.folders for item in items]
         if missing := [file for file in files if not file.is_file()]:
             raise UserError(
                 f"{len(missing)} of {len(files)} results of {self.name} are missing, such as "
@@ -151,26 +147,16 @@ def _foreground(
             return backbone.features(pictures)
         return backbone.features_of(stretched_view(each, backbone.size) for each in pictures)
 
-    def exemplar(item: Item) -> Image.Image:
-        picture = open_picture(item.exemplar)
-        # as in the result: black around the object only if it is so there
-        if method.object_masks and item.exemplar_mask:
-            return only_object(picture, open_picture(item.exemplar_mask))
-        return picture.convert("RGB")
+    def cut(pictures: Iterator[Image.Image]) -> Array:
+        pairs = zip(pictures, items, strict=True)
+        return framed(foreground(picture, open_picture(item.mask)) for picture, item in pairs)
 
-    def painted(folder: Path) -> Iterator[Image.Image]:
-        for result, item in zip(method.results(folder, items), items, strict=True):
-            shape = None
-            if method.object_masks and item.exemplar_mask:
-                shape = open_picture(method.object_masks / f"{item.id}.png")
-            yield foreground(result, open_picture(item.mask), shape)
-
-    exemplars = framed(map(exemplar, items))
-    objects = [framed(painted(folder)) for folder in method.folders]
+    exemplars = framed(open_picture(item.exemplar).convert("RGB") for item in items)
+    objects = [cut(method.results(folder, items)) for folder in method.folders]
     values = np.stack([cosines(each, exemplars) for each in objects])
     scores = [mean_score(f"{kind} foreground similarity", values, backbone.name)]
     if kind == "CLIP" and len(items) > 1:
-        true = framed(foreground(open_picture(i.image), open_picture(i.mask)) for i in items)
+        true = cut(open_picture(item.image) for item in items)
         distances = [frechet_distance(true, each) for each in objects]
         name = "CLIP Fréchet distance of foregrounds"
         scores.append(set_score(name, distances, len(items), backbone.name))

@@ -84,30 +84,19 @@ def region_view(result: Image.Image, mask: Image.Image, size: int) -> Tensor:
     return F.interpolate(crop[None], (size, size), mode="bilinear", align_corners=False)[0]
 
 
-def foreground(
-    result: Image.Image, mask: Image.Image, object_mask: Image.Image | None = None
-) -> Image.Image:
-    """The bounding box of the mask as a picture, black around the object where its mask is known.
+def foreground(result: Image.Image, mask: Image.Image) -> Image.Image:
+    """The bounding box of the mask as a picture.
 
     Args:
         result: the painted picture, or the true one.
         mask: of the hole, of the same size; counts from half white on.
-        object_mask: of the object in the picture, resized to it.
 
     Raises:
         UserError: the sizes differ, or the mask is empty.
     """
     box = white_box(result, mask, 128)
     corners = (box.x, box.y, box.x + box.width, box.y + box.height)
-    cut = only_object(result, object_mask) if object_mask else result.convert("RGB")
-    return cut.crop(corners)
-
-
-def only_object(picture: Image.Image, object_mask: Image.Image) -> Image.Image:
-    """The picture, black where its object's mask is not white."""
-    shape = object_mask.convert("L").resize(picture.size, BICUBIC)
-    shape = shape.point([0] * 128 + [255] * 128)
-    return Image.composite(picture.convert("RGB"), Image.new("RGB", picture.size), shape)
+    return result.convert("RGB").crop(corners)
 
 
 def squared(picture: Image.Image) -> Image.Image:

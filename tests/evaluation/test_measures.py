@@ -104,13 +104,13 @@ def test_a_region_loses_its_last_row_and_column() -> None:
     [
         (Image.new("L", (8, 8), 255), "64 × 48 px and its mask 8 × 8 px"),
         (Image.new("L", SIZE), "empty"),
-        (Image.new("L", (64, 1), 255).resize(SIZE).point(lambda _: 0), "empty"),
     ],
 )
 def test_masks_that_fit_no_picture_are_refused(mask: Image.Image, words: str) -> None:
-    for cut in (region_view, lambda *arguments: foreground(*arguments[:2])):
-        with pytest.raises(UserError, match=words):
-            cut(noise(), mask, 224)
+    with pytest.raises(UserError, match=words):
+        region_view(noise(), mask, 224)
+    with pytest.raises(UserError, match=words):
+        foreground(noise(), mask)
 
 
 def test_a_mask_of_one_pixel_is_refused() -> None:
@@ -118,14 +118,6 @@ def test_a_mask_of_one_pixel_is_refused() -> None:
     mask.putpixel((3, 3), 255)
     with pytest.raises(UserError, match="at least two pixels"):
         region_view(noise(), mask, 224)
-
-
-def test_an_object_mask_blackens_what_is_around_the_object() -> None:
-    shape = Image.new("L", SIZE)
-    shape.paste(255, (20, 10, 30, 30))
-    found = np.asarray(foreground(Image.new("RGB", SIZE, (9, 9, 9)), hole(), shape))
-    assert found.shape == (20, 20, 3)
-    assert (found[:, :10] == 9).all() and (found[:, 10:] == 0).all()
 
 
 def test_squared_pictures_have_512_pixels_a_side() -> None:
