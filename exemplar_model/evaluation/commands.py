@@ -206,4 +206,5 @@ def _instruments(
         clip_qs=not unclipped,
         drop_remainder=drop_remainder,
         real=real_features(real, compared) if real and compared else None,
+        device=device,
     )

@@ -16,7 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from jinja2 import Environment
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..files import written_whole
 from .score import Score
@@ -50,7 +50,8 @@ PAGE = """<!doctype html>
 <style>
   body {font: 15px sans-serif; max-width: 80em; margin: 2em auto; padding: 0 1em}
   table {border-collapse: collapse; display: block; overflow-x: auto}
-  td, th {border: 1px solid #ccc; padding: .3em .8em; text-align: right; white-space: nowrap}
+  td, th {border: 1px solid #ccc; padding: .3em .8em; text-align: right}
+  td {white-space: nowrap}
   td:first-child, th:first-child {text-align: left}
   small {color: #666}
   img {max-width: 100%}
@@ -207,7 +208,7 @@ def _write_pictures(path: Path, items: Sequence[Item], methods: Sequence[Scored]
         unfinished.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["method", "seed", "id", "score", "value"])
+        writer.writerow(["method", "folder", "id", "score", "value"])
         for each in methods:
             for score in each.scores:
                 if score.per_picture is None:
@@ -236,8 +237,7 @@ def _sheet(method: Method, items: Sequence[Item]) -> Image.Image:
     for row, item in enumerate(items):
         files = item.image, item.mask, item.exemplar, method.folders[0] / f"{item.id}.png"
         for column, file in enumerate(files):
-            picture = open_picture(file).convert("RGB")
-            picture.thumbnail((SIDE, SIDE))
+            picture = ImageOps.contain(open_picture(file).convert("RGB"), (SIDE, SIDE))
             sheet.paste(picture, (column * SIDE, row * SIDE))
     return sheet
 

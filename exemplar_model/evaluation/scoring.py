@@ -35,6 +35,7 @@ class Instruments:
         clip_qs: whether QS is clipped to 0…100, as in the paper.
         drop_remainder: whether QS leaves out the pictures beyond whole batches of 50.
         real: features of real pictures by backbone name, for Fréchet distances.
+        device: of what is computed besides, as SSIM.
     """
 
     clip: Backbone | None = None
@@ -45,6 +46,7 @@ class Instruments:
     clip_qs: bool = True
     drop_remainder: bool = False
     real: dict[str, Array] | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def score(method: Method, items: Sequence[Item], tools: Instruments) -> list[Sco
         UserError: a result is missing or of another size than its mask.
     """
     method.check(items)
-    scores = _background(method, items, tools.lpips)
+    scores = _background(method, items, tools)
     if tools.clip:
         scores = [*_paper(method, items, tools, tools.clip), *scores]
     for backbone, kind in ((tools.clip, "CLIP"), (tools.dino, "DINO")):
@@ -163,14 +165,15 @@ def _foreground(
     return scores
 
 
-def _background(method: Method, items: Sequence[Item], lpips: Lpips | None) -> list[Score]:
+def _background(method: Method, items: Sequence[Item], tools: Instruments) -> list[Score]:
+    lpips = tools.lpips
     rows: list[list[tuple[float, ...]]] = []
     for folder in method.folders:
         rows.append([])
         for result, item in zip(method.results(folder, items), items, strict=True):
             image, mask = open_picture(item.image), open_picture(item.mask)
             psnr = background_psnr(result, image, mask)
-            first, second = background(result, mask), background(image, mask)
+            first, second = (background(each, mask).to(tools.device) for each in (result, image))
             distance = (lpips.distance(first, second),) if lpips else ()
             rows[-1].append((psnr, background_ssim(first, second), *distance))
     values = np.array(rows)  # [seeds, pictures, measures]

@@ -1,7 +1,7 @@
 """What of a picture a backbone sees: the crops and resizes of the reference and of libcom.
 
 Sources: `eval_tool` of Fantasy-Studio/Paint-by-Example at 52a7e37, OpenAI's CLIP preprocessing, and
-`metrics/` of bcmi/Awesome-Generative-Image-Composition at 474f77b, here called libcom.
+`metrics/` of bcmi/Awesome-Generative-Image-Composition at 2f705df, here called libcom.
 """
 
 from __future__ import annotations

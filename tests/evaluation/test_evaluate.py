@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.evaluation import FakeSet, fake_set, small_clip
+from support.evaluation import FakeSet, fake_set, small_clip, small_dino
 from support.models import SHAPES, random_model, write_safetensors
 from typer.testing import CliRunner, Result
 
@@ -196,6 +196,7 @@ def test_run_paints_scores_and_goes_on(fakes: FakeSet, tmp_path: Path) -> None:
         *("run", "cocoee", fakes.folder, "--model", tmp_path / "model.safetensors"),
         *("--out", tmp_path / "out", "--clip", clip, "--mixture", mixture, "--steps", 1),
         *("--real", fakes.folder / "real", "--seed", 3, "--seed", 4, "--protocol", "paper"),
+        *("--dino", small_dino(tmp_path / "dino")),
     ]
     result = run(*command)
     assert result.exit_code == 0, result.output
@@ -210,6 +211,8 @@ def test_run_paints_scores_and_goes_on(fakes: FakeSet, tmp_path: Path) -> None:
     assert found["true picture", "background PSNR, dB"]["value"] == "inf"
     assert found["model", "CLIP Fréchet distance"]["low"] is not None  # two seeds
     assert found["null exemplar", "CLIP Fréchet distance"]["low"] is None
+    dino = [found[method, "DINO foreground similarity"]["value"] for method in methods]
+    assert max(dino) == dino[2]  # copy and paste
     assert found["model", "QS (refit)"]["backbone"].startswith("CLIP ViT 32/32, clip, ")
     with (tmp_path / "out" / "pictures.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == "model"]

@@ -61,7 +61,7 @@ def painted(image: Image.Image) -> Image.Image:
 
 def test_an_interval_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
-    ends = np.array([bootstrap_interval(rng.normal(3, 2, (1, 60))) for _ in range(60)])
+    ends = np.array([bootstrap_interval(rng.normal(3, 2, (1, 60))) for _ in range(30)])
     covered = np.mean((ends[:, 0] < 3) & (ends[:, 1] > 3))
     assert 0.85 <= covered <= 1
     assert np.diff(ends).mean() == pytest.approx(2 * 1.96 * 2 / np.sqrt(60), rel=0.1)
@@ -80,6 +80,12 @@ def test_what_cannot_be_resampled_has_no_interval() -> None:
     assert 4 <= low < 5 < high <= 6
     exact = mean_score("PSNR", np.full((1, 5), np.inf))
     assert (exact.value, exact.interval) == (np.inf, (np.inf, np.inf))
+
+
+def test_pictures_that_do_not_count_stay_listed() -> None:
+    score = mean_score("QS", np.array([[1.0, 2.0, 9.0]]), counted=2)
+    assert (score.value, score.n) == (1.5, 2)
+    assert score.per_picture is not None and score.per_picture.tolist() == [[1, 2, 9]]
 
 
 def test_equal_crops_score_100(clip: Backbone) -> None:
