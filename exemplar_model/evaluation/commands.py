@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from .scoring import Instruments
+    from .scoring import ScoringConfig
 
 SetName = Annotated[str, typer.Argument(metavar="SET", help="cocoee, tf-icon or folder")]
 Folder = Annotated[Path, typer.Argument(help="of the set")]
@@ -81,13 +81,13 @@ def run(
     from ..standalone.components import Components
     from ..weights.checkpoint import read_checkpoint
     from .backbones import fingerprint
-    from .painting import Painter
+    from .painting import EvaluatedModel
     from .running import evaluate, paint_set
     from .sets import open_set
 
     items = open_set(set_name, folder)
     # first, so that a missing file is told before hours of painting
-    tools = _instruments(
+    config = _scoring_config(
         clip, dino, inception, lpips, mixture, real, drop_remainder, unclipped, device
     )
     components = Components.from_checkpoint(read_checkpoint(model), device)
@@ -103,7 +103,7 @@ def run(
     painted = [
         paint_set(
             name,
-            Painter(components, protocol, steps, scale, resolution),
+            EvaluatedModel(components, protocol, steps, scale, resolution),
             items,
             drawn,
             out,
@@ -112,7 +112,7 @@ def run(
         )
         for name, scale, drawn in ((model.stem, cfg, seeds), ("null exemplar", 0.0, seeds[:1]))
     ]
-    typer.echo(f"Report: {evaluate(painted, items, tools, out, settings)}")
+    typer.echo(f"Report: {evaluate(painted, items, config, out, settings)}")
 
 
 def score(
@@ -139,10 +139,12 @@ def score(
     from .sets import open_set
 
     items = open_set(set_name, folder)
-    tools = _instruments(
+    config = _scoring_config(
         clip, dino, inception, lpips, mixture, real, drop_remainder, unclipped, device
     )
-    typer.echo(f"Report: {evaluate([Method(name, results)], items, tools, out, {'set': set_name})}")
+    typer.echo(
+        f"Report: {evaluate([Method(name, results)], items, config, out, {'set': set_name})}"
+    )
 
 
 def fit_mixture(
@@ -179,7 +181,7 @@ def convert_mixture(
     typer.echo(f"Mixture: {target}")
 
 
-def _instruments(
+def _scoring_config(
     clip: Path | None,
     dino: Path | None,
     inception: Path | None,
@@ -189,15 +191,15 @@ def _instruments(
     drop_remainder: bool,
     unclipped: bool,
     device: str,
-) -> Instruments:
+) -> ScoringConfig:
     from .backbones import load_clip, load_dino, load_inception, load_lpips
     from .quality import load_mixture
-    from .scoring import Instruments, real_features
+    from .scoring import ScoringConfig, real_features
 
     clip_backbone = load_clip(clip, device) if clip else None
     network = load_inception(inception, device) if inception else None
     compared = [each for each in (clip_backbone, network) if each]
-    return Instruments(
+    return ScoringConfig(
         clip=clip_backbone,
         dino=load_dino(dino, device) if dino else None,
         inception=network,

@@ -26,7 +26,7 @@ Protocol = Literal["paper", "default"]
 
 
 @dataclass(frozen=True)
-class Painter:
+class EvaluatedModel:
     """A model with the settings of a run.
 
     Attributes:

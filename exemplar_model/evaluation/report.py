@@ -27,7 +27,7 @@ from .views import open_picture
 SHOWN = 4
 """Best, median and worst pictures of the report, of each."""
 SIDE = 192
-"""Pixels of a picture in them."""
+"""Pixels of a picture in contact sheets."""
 REGION_SCORE = "region CLIP score"
 NOTES = {
     "CLIP Fréchet distance": "What the paper calls FID; lower is better.",
@@ -78,10 +78,10 @@ PAGE = """<!doctype html>
 </ul>
 <h2>{{ by }} of the pictures</h2>
 <img src="{{ plot }}" alt="distribution">
-{% for title, sheet in sheets.items() %}
+{% for title, contact_sheet in contact_sheets.items() %}
 <h2>{{ title }} of {{ first }}</h2>
 <p>By {{ by }}. From left to right: picture, mask, exemplar, result.</p>
-<img src="{{ sheet }}" alt="{{ title }}">
+<img src="{{ contact_sheet }}" alt="{{ title }}">
 {% endfor %}
 <h2>Pictures of {{ first }}</h2>
 <p>Means over seeds; click a column to sort.</p>
@@ -130,7 +130,7 @@ def write_report(
     Args:
         folder: where to.
         items: the set.
-        methods: all rows of the table; sheets and single pictures are of the first.
+        methods: all rows of the table; contact sheets and single pictures are of the first.
         settings: what to say about the run.
 
     Returns:
@@ -161,8 +161,8 @@ def write_report(
         backbones={score.name: score.backbone for each in methods for score in each.scores},
         by=by,
         plot=_plot(methods, by),
-        sheets={
-            title: _embedded(_sheet(first.method, [items[each] for each in numbers]))
+        contact_sheets={
+            title: _embedded(_contact_sheet(first.method, [items[each] for each in numbers]))
             for title, numbers in chosen.items()
         },
         first=first.method.name,
@@ -232,7 +232,7 @@ def _plot(methods: Sequence[Scored], by: str) -> str:
     return _address(target)
 
 
-def _sheet(method: Method, items: Sequence[Item]) -> Image.Image:
+def _contact_sheet(method: Method, items: Sequence[Item]) -> Image.Image:
     sheet = Image.new("RGB", (4 * SIDE, len(items) * SIDE), "white")
     for row, item in enumerate(items):
         files = item.image, item.mask, item.exemplar, method.folders[0] / f"{item.id}.png"

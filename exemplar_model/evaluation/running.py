@@ -11,15 +11,15 @@ from PIL import Image
 from ..errors import UserError
 from ..files import written_whole
 from .baselines import BASELINES
-from .painting import Painter
+from .painting import EvaluatedModel
 from .report import Scored, write_report
-from .scoring import Instruments, Method, score
+from .scoring import Method, ScoringConfig, score
 from .sets import Item
 
 
 def paint_set(
     name: str,
-    painter: Painter,
+    model: EvaluatedModel,
     items: Sequence[Item],
     seeds: Sequence[int],
     out: Path,
@@ -30,7 +30,7 @@ def paint_set(
 
     Args:
         name: of the method.
-        painter: the model.
+        model: with its settings.
         items: the set.
         seeds: of each run over the set.
         out: folder of the evaluation.
@@ -47,7 +47,7 @@ def paint_set(
         for number, item in enumerate(items, start=1):
             file = target / f"{item.id}.png"
             if not file.is_file():
-                _save(painter.paint(item, seed), file)
+                _save(model.paint(item, seed), file)
                 tell(f"{name}, seed {seed}: {number} of {len(items)}")
     return Method(name, folders)
 
@@ -55,7 +55,7 @@ def paint_set(
 def evaluate(
     methods: Sequence[Method],
     items: Sequence[Item],
-    tools: Instruments,
+    config: ScoringConfig,
     out: Path,
     settings: dict[str, str],
 ) -> Path:
@@ -66,8 +66,8 @@ def evaluate(
         for item in items:
             _save(make(item), folder / f"{item.id}.png")
         baselines.append(Method(name, [folder]))
-    scored = [Scored(each, score(each, items, tools)) for each in [*methods, *baselines]]
-    mixture = {"mixture of QS": tools.mixture.fitted_on} if tools.mixture else {}
+    scored = [Scored(each, score(each, items, config)) for each in [*methods, *baselines]]
+    mixture = {"mixture of QS": config.mixture.fitted_on} if config.mixture else {}
     return write_report(out, items, scored, {**settings, "pictures": str(len(items)), **mixture})
 
 

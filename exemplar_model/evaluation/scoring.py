@@ -23,7 +23,7 @@ PICTURES = {".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
-class Instruments:
+class ScoringConfig:
     """What scores are made with; what is None leaves its scores out.
 
     Attributes:
@@ -94,36 +94,36 @@ def real_features(folder: Path, backbones: Sequence[Backbone]) -> dict[str, Arra
     }
 
 
-def score(method: Method, items: Sequence[Item], tools: Instruments) -> list[Score]:
-    """All scores that the instruments allow.
+def score(method: Method, items: Sequence[Item], config: ScoringConfig) -> list[Score]:
+    """All scores that the configuration has a backbone for.
 
     Raises:
         UserError: a result is missing or of another size than its mask.
     """
     method.check(items)
-    scores = _background(method, items, tools)
-    if tools.clip:
-        scores = [*_paper(method, items, tools, tools.clip), *scores]
-    for backbone, kind in ((tools.clip, "CLIP"), (tools.dino, "DINO")):
+    scores = _background(method, items, config)
+    if config.clip:
+        scores = [*_paper(method, items, config, config.clip), *scores]
+    for backbone, kind in ((config.clip, "CLIP"), (config.dino, "DINO")):
         if backbone:
             scores += _foreground(method, items, backbone, kind)
-    if tools.inception and tools.real:
-        features = [tools.inception.features(method.results(f, items)) for f in method.folders]
-        scores.append(_frechet("Inception FID", tools.inception, features, tools.real))
+    if config.inception and config.real:
+        features = [config.inception.features(method.results(f, items)) for f in method.folders]
+        scores.append(_frechet("Inception FID", config.inception, features, config.real))
     return scores
 
 
 def _paper(
-    method: Method, items: Sequence[Item], tools: Instruments, clip: Backbone
+    method: Method, items: Sequence[Item], config: ScoringConfig, clip: Backbone
 ) -> list[Score]:
     """Fréchet distance on CLIP features, QS, and region CLIP score."""
     whole = [clip.features(method.results(folder, items)) for folder in method.folders]
     scores: list[Score] = []
-    if tools.real:
-        scores.append(_frechet("CLIP Fréchet distance", clip, whole, tools.real))
-    if mixture := tools.mixture:
-        counted = scored_by_the_reference(len(items)) if tools.drop_remainder else len(items)
-        values = [quality(mixture.log_likelihood(each), tools.clip_qs) for each in whole]
+    if config.real:
+        scores.append(_frechet("CLIP Fréchet distance", clip, whole, config.real))
+    if mixture := config.mixture:
+        counted = scored_by_the_reference(len(items)) if config.drop_remainder else len(items)
+        values = [quality(mixture.log_likelihood(each), config.clip_qs) for each in whole]
         scores.append(mean_score(mixture.name, np.stack(values), clip.name, counted))
     exemplars = clip.features_of(
         stretched_view(open_picture(item.exemplar), clip.size) for item in items
@@ -165,15 +165,15 @@ def _foreground(
     return scores
 
 
-def _background(method: Method, items: Sequence[Item], tools: Instruments) -> list[Score]:
-    lpips = tools.lpips
+def _background(method: Method, items: Sequence[Item], config: ScoringConfig) -> list[Score]:
+    lpips = config.lpips
     rows: list[list[tuple[float, ...]]] = []
     for folder in method.folders:
         rows.append([])
         for result, item in zip(method.results(folder, items), items, strict=True):
             image, mask = open_picture(item.image), open_picture(item.mask)
             psnr = background_psnr(result, image, mask)
-            first, second = (background(each, mask).to(tools.device) for each in (result, image))
+            first, second = (background(each, mask).to(config.device) for each in (result, image))
             distance = (lpips.distance(first, second),) if lpips else ()
             rows[-1].append((psnr, background_ssim(first, second), *distance))
     values = np.array(rows)  # [seeds, pictures, measures]

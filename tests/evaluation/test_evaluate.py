@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from exemplar_model.__main__ import command_line
 from exemplar_model.errors import UserError
 from exemplar_model.evaluation.baselines import copy_and_paste
-from exemplar_model.evaluation.painting import Painter
+from exemplar_model.evaluation.painting import EvaluatedModel
 from exemplar_model.evaluation.sets import Item, open_set
 from exemplar_model.standalone.components import Components
 
@@ -122,14 +122,16 @@ def test_poisson_blending_keeps_gradients_and_meets_the_border(tmp_path: Path) -
     assert stripe == pytest.approx([100, 20, 20], abs=8)
 
 
-def painter(components: Components, **settings: object) -> Painter:
-    return Painter(components, **{"protocol": "paper", "steps": 2, "resolution": 64, **settings})
+def evaluated(components: Components, **settings: object) -> EvaluatedModel:
+    return EvaluatedModel(
+        components, **{"protocol": "paper", "steps": 2, "resolution": 64, **settings}
+    )
 
 
 def test_a_painting_depends_on_seed_and_id_alone(components: Components, fakes: FakeSet) -> None:
     item, other = open_set("cocoee", fakes.folder)[:2]
     for protocol in ("paper", "default"):
-        paint = painter(components, protocol=protocol).paint
+        paint = evaluated(components, protocol=protocol).paint
         first = np.asarray(paint(item, 1))
         assert np.array_equal(np.asarray(paint(item, 1)), first)
         assert not np.array_equal(np.asarray(paint(item, 2)), first)
@@ -144,7 +146,7 @@ def test_protocols_differ_in_what_happens_outside_the_mask(
     kept = np.asarray(Image.open(item.mask)) == 0
     image = np.asarray(Image.open(item.image))[kept]
     by_paper, by_default = (
-        np.asarray(painter(components, protocol=protocol).paint(item, 0))[kept]
+        np.asarray(evaluated(components, protocol=protocol).paint(item, 0))[kept]
         for protocol in ("paper", "default")
     )
     assert np.array_equal(by_default, image)
@@ -175,7 +177,7 @@ def test_the_paper_s_protocol_is_that_of_diffusers(components: Components, fakes
     with torch.inference_mode():
         decoded = model.components.autoencoder.decode(latents / 0.18215).sample[0]
     expected = ((decoded / 2 + 0.5).clamp(0, 1) * 255).permute(1, 2, 0).numpy()
-    ours = np.asarray(painter(components, steps=4).paint(item, 7))
+    ours = np.asarray(evaluated(components, steps=4).paint(item, 7))
     assert np.abs(ours - expected).max() < 1.5
 
 
@@ -183,7 +185,7 @@ def test_pictures_that_the_paper_s_protocol_cannot_paint(
     components: Components, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"40 × 30 px.*--protocol default"):
-        painter(components).paint(drawn_item(tmp_path), 0)
+        evaluated(components).paint(drawn_item(tmp_path), 0)
 
 
 def test_run_paints_scores_and_goes_on(fakes: FakeSet, tmp_path: Path) -> None:
