@@ -12,6 +12,11 @@ EXTRAS = {
     "diffusers": "standalone",
     "rich": "standalone",
     "typer": "standalone",
+    "jinja2": "evaluate",
+    "matplotlib": "evaluate",
+    "sklearn": "evaluate",
+    "torch_fidelity": "evaluate",
+    "torchmetrics": "evaluate",
     "accelerate": "train",
     "pyarrow": "train",
     "pycocotools": "train",
@@ -25,17 +30,18 @@ EXTRAS = {
 
 
 def command_line() -> Typer:
-    """All commands; those of training import what they need when they run.
+    """All commands; those of training and evaluation import what they need when they run.
 
     Raises:
         ModuleNotFoundError: a package of the extra `standalone` is missing.
     """
+    from .evaluation import commands as evaluation
     from .standalone import commands as files
     from .standalone.application import new_application
     from .training import commands as training
 
-    return new_application(
-        "Train Paint by Example; convert and inspect its model files.",
+    application = new_application(
+        "Train and measure Paint by Example; convert and inspect its model files.",
         training.train,
         training.export,
         training.encode_samples,
@@ -44,6 +50,9 @@ def command_line() -> Typer:
         files.convert,
         files.inspect,
     )
+    about = "Measure a model, or results, as the paper does."
+    application.add_typer(evaluation.application(), name="evaluate", help=about)
+    return application
 
 
 def main() -> None:
