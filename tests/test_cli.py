@@ -230,7 +230,7 @@ def test_what_a_user_can_mend_is_one_sentence(tmp_path: Path) -> None:
     assert "damaged" in fails("convert", tmp_path / "damaged.safetensors", tmp_path / "x")
     assert "no configuration nonsense" in fails("train", "nonsense")
     assert "there is no key speed" in fails("train", "smoke", "speed=3")
-    assert "no override" in fails("contact-sheet", "smoke", "steps")
+    assert "is not an override" in fails("contact-sheet", "smoke", "steps")
     encoded = write_config(tmp_path / "encoded.yaml", kind="encoded", folder="samples")
     assert "holds no pictures any more" in fails("contact-sheet", encoded)
 

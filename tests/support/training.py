@@ -126,7 +126,8 @@ def logged(out: Path, tag: str) -> dict[int, float]:
     """A scalar of the run's log by update."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(out / "log"))
+    # files of a run that was stopped and resumed within a second come in any order
+    events = EventAccumulator(str(out / "log"), purge_orphaned_data=False)
     events.Reload()
     return {event.step: event.value for event in events.Scalars(tag)}
 
