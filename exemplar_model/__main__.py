@@ -12,6 +12,8 @@ EXTRAS = {
     "diffusers": "standalone",
     "rich": "standalone",
     "typer": "standalone",
+    "ray": "bulk",
+    "fsspec": "bulk",
     "accelerate": "train",
     "pydantic": "train",
     "tensorboard": "train",
@@ -22,17 +24,19 @@ EXTRAS = {
 
 
 def command_line() -> Typer:
-    """All commands; those of training import what they need when they run.
+    """All commands; painting and training import what they need when they run.
 
     Raises:
         ModuleNotFoundError: a package of the extra `standalone` is missing.
     """
     from .standalone import commands as files
     from .standalone.application import new_application
+    from .standalone.bulk.command import paint
     from .training import commands as training
 
     return new_application(
-        "Train Paint by Example, and look into, convert and check its files.",
+        "Paint tables of pictures, train Paint by Example, and look into and convert its files.",
+        paint,
         training.train,
         training.export,
         training.encode_samples,

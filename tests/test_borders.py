@@ -24,6 +24,7 @@ ROOMS = {  # by the start of a module's name, the longest that fits
     "": "pack",  # the root's __init__.py
     "exemplar_model": "core",
     "exemplar_model.standalone": "standalone",
+    "exemplar_model.standalone.bulk": "bulk",
     "exemplar_model.training": "training",
     "exemplar_model.evaluation": "evaluation",
     "exemplar_model.__main__": "command line",
@@ -35,14 +36,19 @@ ROOMS = {  # by the start of a module's name, the longest that fits
 BELOW = {
     "core": {"core"},
     "standalone": {"standalone", "core"},
+    "bulk": {"bulk", "standalone", "core"},
     "training": {"training", "standalone", "core"},
     "evaluation": {"evaluation", "standalone", "core"},
-    "command line": {"training", "evaluation", "standalone", "core"},
+    "command line": {"bulk", "training", "evaluation", "standalone", "core"},
     "host": {"host", "core"},
     "nodes": {"nodes", "host", "core"},
     "pack": {"nodes"},
     "lab": {"lab", "training", "evaluation", "standalone", "core"},
-    "tests": {"tests", "lab", "command line", "training", "evaluation", "standalone", "core"},
+    "tests": {
+        *("tests", "lab", "command line"),
+        *("bulk", "training", "evaluation"),
+        *("standalone", "core"),
+    },
 }
 SHIPPED = set(BELOW) - {"lab", "tests"}
 IN_A_HOST = {"torch", "transformers", "safetensors", "numpy", "PIL", "scipy"}
@@ -54,6 +60,7 @@ HOST_INTERNALS = {
 EXTRAS = {
     "core": ["standalone"],
     "standalone": ["standalone"],
+    "bulk": ["bulk"],
     "training": ["train"],
     "evaluation": ["evaluate"],
 }
