@@ -83,7 +83,7 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
 
 def test_pictures_lie_in_hashed_folders(tmp_path: Path) -> None:
     path = picture_path(tmp_path, "007")
-    assert path.relative_to(tmp_path).as_posix() == "pictures/e4/d6/007.png"
+    assert path.relative_to(tmp_path).as_posix() == "pictures/62/9f/007.png"
     write_picture(tmp_path, PIXELS, record("007"))
     assert read_record(tmp_path, "007") == record("007")
     assert [each.name for each in path.parent.iterdir()] == ["007.png"]
@@ -128,6 +128,7 @@ def test_the_contact_sheet_shows_picture_exemplar_and_result(tmp_path: Path) -> 
     sheet = Image.open(write_contact_sheet(tmp_path, pairs, str(tmp_path / "in"), Gates()))
     assert sheet.size == (3 * 192, 2 * 210)
     cells = np.array(sheet).reshape(2, 210, 3, 192, 3)[:, 18:].astype(int)  # below the captions
+    cells = cells[:, 8:-8, :, 8:-8]  # JPEG's blocks bleed over the edges
     assert abs(cells[0, :, 2] - 200).max() <= 4
     assert cells[0, :, 0].std() > 20 and cells[0, :, 1].std() > 20
     assert cells[1, :, 2].min() >= 250

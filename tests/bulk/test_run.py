@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,12 @@ def run(*parts: object) -> subprocess.CompletedProcess[str]:
 
 def pictures(out: Path) -> int:
     return len(list(out.rglob("*.png")))
+
+
+def is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return any("MapWorker" in word for word in process.cmdline())
+    return False
 
 
 def wait_for(out: Path, count: int, process: subprocess.Popen[str]) -> None:
@@ -59,14 +66,15 @@ def test_a_run_survives_its_workers_and_its_own_end(tmp_path: Path) -> None:
     )
     wait_for(out, 2, process)
     below = psutil.Process(process.pid).children(recursive=True)
-    worker = next(each for each in below if any("MapWorker" in word for word in each.cmdline()))
-    worker.kill()
+    next(each for each in below if is_worker(each)).kill()
     before = pictures(out)
     wait_for(out, before + 2, process)
     process.kill()  # leaves no time to tidy up
     process.wait()
-    gone, left = psutil.wait_procs(below, timeout=PATIENCE)
-    assert worker in gone and not left
+    assert not psutil.wait_procs(list(filter(is_worker, below)), timeout=PATIENCE)[1]
+    for each in below:  # Ray's agents notice within a minute or two
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     assert before < pictures(out)
 
     done = run(table, model, out, "--workers", "2")
