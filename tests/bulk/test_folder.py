@@ -145,8 +145,10 @@ def test_costs_are_forecast_by_the_row() -> None:
 
 
 def test_workers_fit_the_machine() -> None:
-    assert Workers.plan(0, 2, None, None) == Workers(1, 0, 2)
-    assert Workers.plan(0, 16, None, None) == Workers(4, 0, 4)
-    assert Workers.plan(8, 64, None, None) == Workers(8, 1, 8)
-    assert Workers.plan(1, 8, 2, None) == Workers(2, 0.5, 4)
-    assert Workers.plan(4, 8, 2, 1) == Workers(2, 1, 1)
+    assert Workers.plan(0, 2, None, None) == Workers(1, 0, 2, 2)
+    assert Workers.plan(0, 16, None, None) == Workers(4, 0, 4, 4)
+    assert Workers.plan(0, 2, 3, 1) == Workers(3, 0, 2 / 3, 1)
+    assert Workers.plan(8, 64, None, None) == Workers(8, 1, 1, 8)
+    assert Workers.plan(1, 8, 2, None) == Workers(2, 0.5, 1, 4)
+    assert Workers.plan(8, 64, 12, None) == Workers(12, 0.5, 1, 5)
+    assert Workers.plan(4, 8, 2, 1) == Workers(2, 1, 1, 1)

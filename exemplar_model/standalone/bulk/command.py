@@ -40,14 +40,16 @@ def paint(
     min_likeness: Annotated[
         float, typer.Option(help="cosine of CLIP class tokens, to review below")
     ] = 0.2,
-    seed: Annotated[str, typer.Option(help="for empty cells, as all that follow")] = "",
-    steps: Annotated[str, typer.Option()] = "",
-    cfg: Annotated[str, typer.Option()] = "",
-    sampler: Annotated[str, typer.Option(help="plms or ddim")] = "",
-    context: Annotated[str, typer.Option(help="of the region, or whole")] = "",
-    resolution: Annotated[str, typer.Option()] = "",
-    feather: Annotated[str, typer.Option()] = "",
-    match_color: Annotated[str, typer.Option(help="true or false")] = "",
+    seed: Annotated[str, typer.Option(help="for empty cells, as all that follow; 0")] = "",
+    steps: Annotated[str, typer.Option(help="sampling steps; 50")] = "",
+    cfg: Annotated[str, typer.Option(help="guidance scale; 5")] = "",
+    sampler: Annotated[str, typer.Option(help="plms or ddim; plms")] = "",
+    context: Annotated[
+        str, typer.Option(help="size of the region relative to the mask, or whole; 2")
+    ] = "",
+    resolution: Annotated[str, typer.Option(help="side of a square region; 512")] = "",
+    feather: Annotated[str, typer.Option(help="ramp outside the mask, in pixels; 0")] = "",
+    match_color: Annotated[str, typer.Option(help="true or false; true")] = "",
     address: Annotated[str | None, typer.Option(envvar="RAY_ADDRESS", hidden=True)] = None,
 ) -> None:
     """Paint every row of a table; run it again to go on where it stopped.

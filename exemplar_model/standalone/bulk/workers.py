@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 
 import pyarrow as pa
 import ray
@@ -30,11 +30,13 @@ class Workers:
     Attributes:
         count: number of processes, each with a model.
         gpus: of each, a share of one perhaps; 0 without any.
-        threads: of the CPU, of each.
+        cores: of each, as Ray counts them; the GPU decides where there is one.
+        threads: with which each computes.
     """
 
     count: int
     gpus: float
+    cores: float
     threads: int
 
     @classmethod
@@ -48,8 +50,10 @@ class Workers:
             threads: of each, as the user wants it; None = an equal share of the cores.
         """
         count = count or int(gpus) or max(1, int(cores) // CORES_PER_WORKER)
-        share = gpus / count
-        return cls(count, min(1.0, share), threads or max(1, int(cores) // count))
+        share = int(cores // count)
+        if gpus:
+            return cls(count, 1 / ceil(count / gpus), 1, threads or max(1, share))
+        return cls(count, 0, share or cores / count, threads or max(1, share))
 
 
 @contextmanager
@@ -78,10 +82,8 @@ def started(
                 "or unset it to use this machine."
             ) from error
     else:
-        # threads may be more than cores, if the user wants it so: Ray only counts what is given out
         ray.init(
             address="local",
-            num_cpus=max(os.cpu_count() or 1, (count or 1) * (threads or 1)),
             object_store_memory=STORE_BYTES + 2 * table_bytes,
             include_dashboard=False,
             **quiet,
@@ -111,7 +113,7 @@ def run(job: Job, chunks: Iterable[pa.Table], workers: Workers) -> Iterator[Repo
         batch_size=None,  # a block is a chunk
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers.count),
-        num_cpus=workers.threads,
+        num_cpus=workers.cores,
         num_gpus=workers.gpus,
     )
     try:
