@@ -25,8 +25,9 @@ def refused(path: Path) -> str:
 
 
 def test_ids_stay_what_they_are(tmp_path: Path) -> None:
-    table = read_table(str(write_csv(tmp_path / "t.csv", [ROW | {"id": "007"}])))
-    assert table.ids == ["007"]
+    ids = ["007", "NA", "1e3", "true"]
+    table = read_table(str(write_csv(tmp_path / "t.csv", [ROW | {"id": each} for each in ids])))
+    assert table.ids == ids
     assert table.folder == str(tmp_path)
 
 

@@ -91,7 +91,9 @@ def read_table(path: str) -> Table:
 def _read_csv(file: object) -> pa.Table:
     """All cells as text: an id of 007 stays what it is."""
     everything = dict.fromkeys(COLUMNS, pa.string())
-    options = csv.ConvertOptions(column_types=everything, strings_can_be_null=True)
+    options = csv.ConvertOptions(
+        column_types=everything, strings_can_be_null=True, null_values=[""]
+    )
     return csv.read_csv(file, convert_options=options)
 
 
@@ -129,7 +131,8 @@ def _check(name: str, cells: pa.Table) -> None:
         seen.add(row_id)
     paths = (cells[column].to_pylist() for column in PATHS if column in cells.column_names)
     # of known protocols the package may be missing
-    for protocol in {path.partition("://")[0] for path in chain(*paths) if path and "://" in path}:
+    starts = {path.partition("://")[0] for path in chain(*paths) if path and "://" in path}
+    for protocol in {start.rpartition("::")[2] for start in starts}:  # simplecache::s3://…
         try:
             fsspec.get_filesystem_class(protocol)
         except (ImportError, ValueError) as error:

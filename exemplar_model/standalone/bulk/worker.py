@@ -1,4 +1,4 @@
-"""One worker: paints chunks of rows in batches of equal shape, and loses no more than a batch."""
+"""One worker: paints chunks of rows in batches of equal shape."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def started(
     """
     usage_lib.set_usage_stats_enabled_via_env_var(False)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is not None:
+    if address:
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError) as error:
