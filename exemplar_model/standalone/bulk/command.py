@@ -81,6 +81,8 @@ def paint(
     gates = Gates(max_seam, min_likeness)
     options = Options(model, dtype, batch, workers, threads, address, defaults, gates)
     rows = read_table(table)
+    if address:  # Ray tries for minutes if nobody answers
+        typer.echo(f"Joining the Ray cluster at {address}, which RAY_ADDRESS names.", err=True)
     if dry_run is None:
         tell(paint_table(rows, out, options), rows, options)
         return
