@@ -12,6 +12,8 @@ EXTRAS = {
     "diffusers": "standalone",
     "rich": "standalone",
     "typer": "standalone",
+    "ray": "bulk",
+    "fsspec": "bulk",
     "jinja2": "evaluate",
     "matplotlib": "evaluate",
     "sklearn": "evaluate",
@@ -30,7 +32,7 @@ EXTRAS = {
 
 
 def command_line() -> Typer:
-    """All commands; those of training and evaluation import what they need when they run.
+    """All commands; those that need much import it when they run.
 
     Raises:
         ModuleNotFoundError: a package of the extra `standalone` is missing.
@@ -38,10 +40,12 @@ def command_line() -> Typer:
     from .evaluation import commands as evaluation
     from .standalone import commands as files
     from .standalone.application import new_application
+    from .standalone.bulk.command import paint
     from .training import commands as training
 
     application = new_application(
-        "Train and measure Paint by Example; convert and inspect its model files.",
+        "Paint tables of pictures, train and measure Paint by Example; convert and inspect its files.",
+        paint,
         training.train,
         training.export,
         training.encode_samples,

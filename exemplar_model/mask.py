@@ -130,6 +130,11 @@ def prepare_masks(
     return prepared
 
 
+def grow_mask(mask: Tensor, pixels: int) -> Tensor:
+    """The mask [H, W] of 0.0 and 1.0 and all within so many pixels of it, diagonals included."""
+    return torch.tensor(_grow(mask.cpu().numpy() > 0, pixels)).to(mask)
+
+
 def _grow(mask: Array, pixels: int) -> Array:
     """The binary mask [H, W] and all within so many pixels of it, diagonals included."""
     # along one side after the other, at a cost that does not depend on the number of pixels

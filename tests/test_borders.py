@@ -25,6 +25,7 @@ ROOMS = {  # by the start of a module's name, the longest that fits
     "": "pack",  # the root's __init__.py
     "exemplar_model": "core",
     "exemplar_model.standalone": "standalone",
+    "exemplar_model.standalone.bulk": "bulk",
     "exemplar_model.training": "training",
     "exemplar_model.training.config": "training.config",
     "exemplar_model.training.data_config": "training.config",
@@ -42,17 +43,22 @@ TRAINING = {"training", "training.config", "training.data", "training.stages"}
 BELOW = {
     "core": {"core"},
     "standalone": {"standalone", "core"},
+    "bulk": {"bulk", "standalone", "core"},
     "training.config": {"training.config", "standalone", "core"},
     "training.data": {"training.data", "training.config", "core"},
     "training.stages": TRAINING - {"training"} | {"standalone", "core"},
     "training": TRAINING | {"standalone", "core"},
     "evaluation": {"evaluation", "standalone", "core"},
-    "command line": {*TRAINING, "evaluation", "standalone", "core"},
+    "command line": {"bulk", *TRAINING, "evaluation", "standalone", "core"},
     "host": {"host", "core"},
     "nodes": {"nodes", "host", "core"},
     "pack": {"nodes"},
     "lab": {"lab", *TRAINING, "evaluation", "standalone", "core"},
-    "tests": {"tests", "lab", "command line", *TRAINING, "evaluation", "standalone", "core"},
+    "tests": {
+        *("tests", "lab", "command line"),
+        *("bulk", *TRAINING, "evaluation"),
+        *("standalone", "core"),
+    },
 }
 SHIPPED = set(BELOW) - {"lab", "tests"}
 IN_A_HOST = {"torch", "transformers", "safetensors", "numpy", "PIL", "scipy"}
@@ -64,6 +70,7 @@ HOST_INTERNALS = {
 EXTRAS = {
     "core": ["standalone"],
     "standalone": ["standalone"],
+    "bulk": ["bulk"],
     **{room: ["train"] for room in sorted(TRAINING)},
     "evaluation": ["evaluate"],
 }

@@ -7,8 +7,8 @@ from support.models import SHAPES, random_model
 
 from exemplar_model.image import resize_image
 from exemplar_model.region import find_regions
+from exemplar_model.standalone.measures import change_outside, seam
 from lab.panels import captioned_grid
-from lab.study.measures import change_outside, seam
 from lab.study.painted_object import clean_exemplars, paint_objects
 from lab.study.poor_exemplars import POOR, study_exemplars
 from lab.study.report import Section, to_image, write_report

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..constants import LATENT_SCALE
+from ..constants import LATENT_CHANNELS, LATENT_SCALE
 from ..exemplar import exemplar_view
 from ..mask import latent_keep_mask, masked_image
 from ..region import find_regions
@@ -91,13 +91,60 @@ def paint(
     )
     crops, crop_masks = regions.crop()
     B = len(regions)
-    tokens, null = encode(components, exemplars)
-    conditions = torch.cat([null.expand(B, -1, -1), tokens.expand(B, -1, -1)])
+    contexts, _ = encode(components, exemplars)
+    noise = start_noise(components, seed, B, regions.size)
+    latents, painted = paint_regions(
+        components,
+        crops,
+        crop_masks,
+        contexts.expand(B, -1, -1),
+        noise,
+        steps=steps,
+        cfg=cfg,
+        algorithm=algorithm,
+        callback=callback,
+    )
+    painted = painted.to(home)
+    pictures, pasted = regions.paste(painted, feather, match_color)
+    return Painting(pictures, pasted, latents.to(home), painted)
 
-    masked_image_latents = encode_images(components, masked_image(crops, crop_masks))
+
+@torch.inference_mode()
+def paint_regions(
+    components: Components,
+    crops: Tensor,
+    masks: Tensor,
+    contexts: Tensor,
+    noise: Tensor,
+    *,
+    steps: int,
+    cfg: float,
+    algorithm: str,
+    callback: Callback | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Paint regions that are cut out already, all in one batch.
+
+    Args:
+        components: the model.
+        crops: [N, h, w, 3] in [0, 1], as `Regions.crop` gives them.
+        masks: [N, h, w], 1 = repaint.
+        contexts: [N, 1, D], of the exemplars.
+        noise: [N, 4, h, w], of unit variance.
+        steps: as in `paint`, and so the rest.
+        cfg: guidance scale.
+        algorithm: "plms" or "ddim".
+        callback: progress.
+
+    Returns:
+        Scaled latents [N, 4, h, w] on the model's device, and painted regions [N, h, w, 3] in
+        [0, 1].
+    """
+    masked_image_latents = encode_images(components, masked_image(crops, masks))
+    null = components.encoder.uncond_vector
+    conditions = torch.cat([null.expand(len(crops), -1, -1), contexts])
     device, dtype = masked_image_latents.device, masked_image_latents.dtype
     h, w = masked_image_latents.shape[-2:]
-    keep_mask = latent_keep_mask(crop_masks[:, None], (h, w)).to(masked_image_latents)
+    keep_mask = latent_keep_mask(masks[:, None], (h, w)).to(masked_image_latents)
     fixed_channels = torch.cat([masked_image_latents, keep_mask], dim=1).repeat(2, 1, 1, 1)
     table = sigma_table().to(device)
 
@@ -111,15 +158,17 @@ def paint(
         uncond, cond = cast("Tensor", output[0]).to(x.dtype).chunk(2)
         return x - sigma * (uncond + cfg * (cond - uncond))
 
-    noise = torch.randn(
-        masked_image_latents.shape, generator=torch.Generator().manual_seed(seed)
-    ).to(device)
     sigmas = reference_sigmas(steps).to(device)
-    x = SAMPLERS[algorithm](denoise, from_noise(noise, sigmas[0]), sigmas, callback)
+    x = SAMPLERS[algorithm](denoise, from_noise(noise.to(device), sigmas[0]), sigmas, callback)
     latents = to_latents(x, sigmas[-1])
-    painted = decode_latents(components, latents).to(home)
-    pictures, pasted = regions.paste(painted, feather, match_color)
-    return Painting(pictures, pasted, latents.to(home), painted)
+    return latents, decode_latents(components, latents)
+
+
+def start_noise(components: Components, seed: int, count: int, size: tuple[int, int]) -> Tensor:
+    """Noise [N, 4, h, w] for regions of (height, width) pixels, drawn on the CPU."""
+    h, w = (side // components.config.factor for side in size)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn((count, LATENT_CHANNELS, h, w), generator=generator)
 
 
 def encode(components: Components, exemplars: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from exemplar_model.exemplar import exemplar_view
 from exemplar_model.standalone.components import Components
+from exemplar_model.standalone.measures import change_outside
 from lab.panels import captioned_grid
 from lab.tiny_model.held_out import Scene, as_pixels, exemplar_picture
 
 from .likeness import rank_of, token_likeness, tokens
-from .measures import change_outside
 from .painted_object import PaintedObject
 from .report import Section, to_image
 

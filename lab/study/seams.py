@@ -6,10 +6,10 @@ import numpy as np
 from torch import Tensor
 
 from exemplar_model.standalone.components import Components
+from exemplar_model.standalone.measures import change_outside, seam
 from lab.panels import captioned_grid
 
 from .likeness import color_difference, rank_of, token_likeness
-from .measures import change_outside, seam
 from .painted_object import FEATHER, PaintedObject
 from .report import Section, to_image
 

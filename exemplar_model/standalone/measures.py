@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from ..mask import grow_mask
 
 BAND = 8
 """Pixels outside the mask that a seam may take up."""
@@ -24,7 +25,7 @@ def seam(result: Tensor, original: Tensor, mask: Tensor, band: int = BAND) -> fl
     from one color to another, the even ramp over the band has the least.
     """
     kept = 1.0 - mask
-    near = F.max_pool2d(mask[None, None], 2 * band + 1, stride=1, padding=band)[0, 0] > 0
+    near = grow_mask(mask, band) > 0
     squares: list[Tensor] = []
     for axis in (0, 1):
         length = mask.shape[axis] - 1
