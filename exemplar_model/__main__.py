@@ -44,7 +44,7 @@ def command_line() -> Typer:
     from .training import commands as training
 
     application = new_application(
-        "Paint tables of pictures, train and measure Paint by Example; convert and inspect its files.",
+        "Paint tables of pictures; train and measure models; convert and inspect their files.",
         paint,
         training.train,
         training.export,
