@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from .annotations import write_annotations
+from .archive import unpack
 from .packages import FetchError, blender_python, fetch_models
 
 WORK = Path(".tiny")
@@ -25,6 +26,8 @@ MODELS = WORK / "furniture"
 PICTURES = {"train": WORK / "rooms" / "train", "held-out": WORK / "rooms" / "held-out"}
 SAMPLES = WORK / "rooms-samples"
 CONFIGS = Path(__file__).parents[1] / "configs"
+ARCHIVES = Path(__file__).parent / "rendered"
+"""Folder of what has been rendered before, by the names of `PICTURES`."""
 WORKERS = 2
 console = Console()
 
@@ -42,6 +45,9 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     for name, folder in PICTURES.items():
         annotations = folder.with_suffix(".json")
+        archive = ARCHIVES / f"{name}.tar"
+        if archive.is_file() and not folder.exists():
+            unpack(archive, folder)
         if not annotations.is_file():
             console.print(f"Rendering rooms: {name} …")
             render(python, folder, name == "held-out", arguments.minutes)

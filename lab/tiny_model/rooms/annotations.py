@@ -21,7 +21,8 @@ def write_annotations(folder: Path, target: Path) -> int:
     cuts them off, as half an object makes a poor exemplar.
 
     Args:
-        folder: with the pictures, their outlines and `worker-*.jsonl`.
+        folder: with the pictures (as rendered, or as `archive` packs them), their outlines and
+            `worker-*.jsonl`.
         target: JSON file to write; its `file_name`s are relative to `folder`.
 
     Returns:
@@ -30,10 +31,13 @@ def write_annotations(folder: Path, target: Path) -> int:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     categories: dict[str, int] = {}
-    for picture in _pictures(folder):
-        numbers = np.asarray(Image.open(folder / f"{Path(picture['file']).stem}-outlines.png"))
+    for picture in logged_pictures(folder):
+        name = Path(picture["file"]).stem
+        packed = f"{name}.avif"
+        file = packed if (folder / packed).is_file() else picture["file"]
+        numbers = np.asarray(Image.open(folder / f"{name}-outlines.png"))
         height, width = numbers.shape
-        image = {"id": len(images) + 1, "file_name": picture["file"]}
+        image = {"id": len(images) + 1, "file_name": file}
         images.append({**image, "width": width, "height": height})
         for number, name in enumerate(picture["objects"], start=1):
             visible = numbers == number
@@ -61,8 +65,11 @@ def write_annotations(folder: Path, target: Path) -> int:
     return len(images)
 
 
-def _pictures(folder: Path) -> list[dict[str, Any]]:
-    """Lines of all workers' logs, by file name, so that the order of work leaves no trace."""
+def logged_pictures(folder: Path) -> list[dict[str, Any]]:
+    """`file` and `objects` of all pictures in the workers' logs.
+
+    They are ordered by file name, so that the order of work leaves no trace.
+    """
     groups = [
         json.loads(line)
         for log in sorted(folder.glob("worker-*.jsonl"))

@@ -1,4 +1,4 @@
-"""The rendered pictures as one file, so that the model can be trained anew without Blender.
+"""What was rendered as one file, so that it can be trained on, and rendered on, elsewhere.
 
     python -m lab.tiny_model.rooms.archive FOLDER TARGET
 
@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from rich.progress import track
 
-from .annotations import write_annotations
+from .annotations import logged_pictures
 
-ANNOTATIONS = "annotations.json"
 QUALITY: dict[str, Any] = {"format": "AVIF", "quality": 85, "speed": 2, "subsampling": "4:4:4"}
 
 
@@ -35,31 +32,36 @@ def main() -> None:
 
 
 def pack(folder: Path, target: Path) -> int:
-    """Write pictures and annotations into an uncompressed tar file.
+    """Write pictures, outlines and logs of a folder into an uncompressed tar file.
 
     Returns:
         The number of pictures.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        annotations = Path(scratch, ANNOTATIONS)
-        write_annotations(folder, annotations)
-        content = json.loads(annotations.read_text())
+    pictures = logged_pictures(folder)
     with tarfile.open(target, "w") as archive:
-        for image in track(content["images"], "Packing"):
-            encoded = io.BytesIO()
-            Image.open(folder / image["file_name"]).convert("RGB").save(encoded, **QUALITY)
-            image["file_name"] = f"{Path(image['file_name']).stem}.avif"
-            _add(archive, image["file_name"], encoded.getvalue())
-        _add(archive, ANNOTATIONS, json.dumps(content, separators=(",", ":")).encode())
-    return len(content["images"])
+        for picture in track(pictures, "Packing"):
+            name = Path(picture["file"]).stem
+            packed, outlines = folder / f"{name}.avif", f"{name}-outlines.png"
+            # of an archive before: coded again, it would lose again
+            content = packed.read_bytes() if packed.is_file() else _coded(folder / picture["file"])
+            _add(archive, packed.name, content)
+            _add(archive, outlines, (folder / outlines).read_bytes())
+        for log in sorted(folder.glob("worker-*.jsonl")):
+            _add(archive, log.name, log.read_bytes())
+    return len(pictures)
 
 
-def unpack(archive: Path, folder: Path, annotations: Path) -> None:
-    """Fill a folder with the pictures of an archive, and write their annotations beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
+def unpack(archive: Path, folder: Path) -> None:
+    """Fill a new folder with the content of an archive; rendering goes on from there."""
+    folder.mkdir(parents=True)
     with tarfile.open(archive) as opened:
         opened.extractall(folder, filter="data")
-    (folder / ANNOTATIONS).rename(annotations)
+
+
+def _coded(file: Path) -> bytes:
+    coded = io.BytesIO()
+    Image.open(file).convert("RGB").save(coded, **QUALITY)
+    return coded.getvalue()
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
