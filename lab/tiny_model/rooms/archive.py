@@ -19,7 +19,7 @@ from rich.progress import track
 
 from .annotations import logged_pictures
 
-QUALITY: dict[str, Any] = {"format": "AVIF", "quality": 85, "speed": 2, "subsampling": "4:4:4"}
+QUALITY: dict[str, Any] = {"format": "AVIF", "quality": 85, "speed": 6, "subsampling": "4:4:4"}
 
 
 def main() -> None:
