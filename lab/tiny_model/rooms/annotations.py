@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from .log import read_groups
+
 LEAST_SHARE = 0.005
 """Objects that show less of themselves than this share of the picture are left out."""
 
@@ -70,11 +72,5 @@ def logged_pictures(folder: Path) -> list[dict[str, Any]]:
 
     They are ordered by file name, so that the order of work leaves no trace.
     """
-    groups = [
-        json.loads(line)
-        for log in sorted(folder.glob("worker-*.jsonl"))
-        for line in log.read_text().splitlines()
-        if line.endswith("}")
-    ]
-    found = [picture for group in groups for picture in group["pictures"]]
+    found = [picture for group in read_groups(folder) for picture in group["pictures"]]
     return sorted(found, key=lambda picture: picture["file"])

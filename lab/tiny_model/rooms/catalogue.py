@@ -123,7 +123,7 @@ def fault(model: Model) -> str | None:
 
 
 def missing_textures(file: Path) -> list[str]:
-    """Colour textures that an OBJ file's materials ask for and that are not there.
+    """Color textures that an OBJ file's materials ask for and that are not there.
 
     Blender draws them in magenta; other textures (bumps, reflections) leave no trace when missing.
     """

@@ -59,7 +59,7 @@ class View:
         file: name without suffix.
         room: seed of floor, walls, light and other objects.
         pose: of the main object.
-        variant: seed of the main object's colours; None leaves them as they are.
+        variant: seed of the main object's colors; None leaves them as they are.
         empty: draw the room without the main object too.
     """
 

@@ -4,14 +4,13 @@
 
 Runs in an environment of its own with `bpy`, `numpy` and `pillow`. A worker takes every
 `workers`-th group of views: one object, four views of it, each in a room of its own. A group is
-done when its line stands in `OUT/worker-N.jsonl`. The groups are ordered so that whatever has been
-drawn when it is stopped shows all objects about equally often.
+done when its line stands in a log, `OUT/worker-N.jsonl`. The groups are ordered so that whatever
+has been drawn when it is stopped shows all objects about equally often.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -28,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from .catalogue import Model, fault, read_catalogue
+from .log import append, log_file, read_groups
 from .plan import Group, held_out_groups, training_groups
 from .room import Room, Thing
 from .solids import invent
@@ -59,8 +59,8 @@ def main() -> None:
 
 def draw_groups(groups: list[Group], models: list[Model], arguments: argparse.Namespace) -> None:
     """Draw the groups that have no line yet."""
-    log = arguments.out / f"worker-{arguments.worker}.jsonl"
-    done = {line["group"] for line in _lines(log)}
+    log = log_file(arguments.out, arguments.worker)
+    done = {line["group"] for line in read_groups(arguments.out)}
     began, drawn = time.monotonic(), 0
     for group in groups:
         key = group.views[0].file
@@ -74,8 +74,7 @@ def draw_groups(groups: list[Group], models: list[Model], arguments: argparse.Na
             line: dict[str, Any] = {"group": key, "pictures": pictures}
         except (ValueError, RuntimeError) as error:  # a model that Blender cannot read
             line = {"group": key, "pictures": [], "fault": str(error).strip()[-200:]}
-        with log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append(log, line)
         drawn += len(line["pictures"])
         seconds = (time.monotonic() - began) / max(drawn, 1)
         sys.stderr.write(f"\r{drawn} pictures, {seconds:.2f} s each, last {group.name:40.40}")
@@ -117,7 +116,7 @@ def draw_group(
 
 
 def _others(rng: Random, models: list[Model], group: Group) -> list[tuple[str, Thing, Recolor]]:
-    """Furniture to stand behind: name, object, its colours."""
+    """Furniture to stand behind: name, object, its colors."""
     found: list[tuple[str, Thing, Recolor]] = []
     for number in range(MOST_OTHERS):
         if rng.random() < 0.3:
@@ -154,13 +153,6 @@ def _save_outlines(scratch: Path, target: Path) -> None:
     bpy.data.images.remove(image)
     numbers = values.reshape(height, width, 4)[::-1, :, 0]  # Blender's rows start at the bottom
     Image.fromarray(numbers.round().astype(np.uint8)).save(target, optimize=True)
-
-
-def _lines(log: Path) -> Iterator[dict[str, Any]]:
-    if log.is_file():
-        for line in log.read_text().splitlines():
-            if line.endswith("}"):  # the last may have been cut off
-                yield json.loads(line)
 
 
 @contextmanager

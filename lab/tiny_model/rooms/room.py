@@ -106,7 +106,7 @@ class Room:
         scene.render.resolution_x = scene.render.resolution_y = side
         scene.render.threads_mode, scene.render.threads = "FIXED", 1
         scene.render.use_persistent_data = True  # views of one object share its acceleration tree
-        scene.view_settings.view_transform = "Standard"  # the default, AgX, washes colours out
+        scene.view_settings.view_transform = "Standard"  # the default, AgX, washes colors out
 
     def _keep_outlines(self, folder: Path) -> None:
         bpy.context.view_layer.use_pass_object_index = True

@@ -1,7 +1,7 @@
 """Invented objects without end: turned shapes, boxes, cushions, lamps and stacks of solids.
 
 Each is made of Blender's own primitives and modifiers, stands on z = 0 and has two or three
-colours, so that shape and colours can come from the exemplar alone.
+colors, so that shape and colors can come from the exemplar alone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _screwed(points: list[tuple[float, float, float]], sides: int) -> Any:
 
 
 def box(rng: Random) -> list[Any]:
-    """A box with rounded edges, some with a lid of another colour."""
+    """A box with rounded edges, some with a lid of another color."""
     colors = palette(rng)
     sides = (rng.uniform(0.4, 1.0), rng.uniform(0.4, 1.0), rng.uniform(0.25, 1.0))
     parts = [_block((0, 0, sides[2] / 2), sides, rng.uniform(0.01, 0.12))]
@@ -190,7 +190,7 @@ def _legs(rng: Random, width: float, depth: float, height: float) -> list[Any]:
 
 
 def _dress(rng: Random, parts: list[Any], colors: list[Color]) -> None:
-    """Give the parts the colours in turn, and one of them perhaps a pattern."""
+    """Give the parts the colors in turn, each plain or in a pattern."""
     for number, part in enumerate(parts):
         turn = number % len(colors)
         part.data.materials.append(object_surface(rng, "part", colors[turn:] + colors[:turn]))

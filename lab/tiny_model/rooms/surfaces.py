@@ -1,4 +1,4 @@
-"""Colours and patterns on surfaces: of rooms, of invented objects, and recoloured furniture."""
+"""Colors and patterns on surfaces: of rooms, of invented objects, and recolored furniture."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def color(
     value: tuple[float, float],
     hue: float | None = None,
 ) -> Color:
-    """A random colour; saturation and value within their bounds."""
+    """A random color; saturation and value within their bounds."""
     hue = rng.random() if hue is None else hue % 1
     return (*colorsys.hsv_to_rgb(hue, rng.uniform(*saturation), rng.uniform(*value)), 1.0)
 
 
 def room_surface(rng: Random, name: str, kind: str) -> Any:
-    """A material for a floor or a wall: plain, or with a soft pattern of related colours.
+    """A material for a floor or a wall: plain, or with a soft pattern of related colors.
 
     Args:
         kind: "floor" or "wall".
@@ -45,13 +45,13 @@ def room_surface(rng: Random, name: str, kind: str) -> Any:
 
 
 def object_surface(rng: Random, name: str, colors: list[Color]) -> Any:
-    """A material for an invented object: plain, or a bold pattern of its colours."""
+    """A material for an invented object: plain, or a bold pattern of its colors."""
     pattern = rng.choice((plain, plain, stripes, rings, checks, dots))
     return _material(name, rng.uniform(0.2, 0.8), pattern, colors, rng, scale=rng.uniform(2.5, 6.0))
 
 
 def palette(rng: Random) -> list[Color]:
-    """Two or three colours that differ."""
+    """Two or three colors that differ."""
     hue = rng.random()
     hues = [hue, hue + rng.uniform(0.2, 0.8), hue + rng.uniform(0.2, 0.8)]
     colors = [color(rng, (0.3, 0.95), (0.25, 0.95), each) for each in hues]
@@ -86,12 +86,12 @@ def _material(
 
 
 def plain(tree: Any, colors: list[Color], rng: Random, scale: float) -> Any:
-    """One colour."""
+    """One color."""
     return None
 
 
 def checks(tree: Any, colors: list[Color], rng: Random, scale: float) -> Any:
-    """Squares in two colours."""
+    """Squares in two colors."""
     node = _textured(tree, "ShaderNodeTexChecker", scale * rng.uniform(1.0, 3.0))
     node.inputs["Color1"].default_value, node.inputs["Color2"].default_value = colors[0], colors[1]
     return node.outputs["Color"]
@@ -121,7 +121,7 @@ def dots(tree: Any, colors: list[Color], rng: Random, scale: float) -> Any:
 
 
 def grain(tree: Any, colors: list[Color], rng: Random, scale: float) -> Any:
-    """Soft noise between two colours, as in carpets and plaster."""
+    """Soft noise between two colors, as in carpets and plaster."""
     noise = _textured(tree, "ShaderNodeTexNoise", scale * rng.uniform(3.0, 12.0))
     ramp = tree.nodes.new("ShaderNodeValToRGB")
     for element, each in zip(ramp.color_ramp.elements, colors, strict=False):
@@ -163,7 +163,7 @@ def _textured(tree: Any, kind: str, scale: float) -> Any:
 
 
 def _steps(tree: Any, value: Any, colors: list[Color], edge: float) -> Any:
-    """Bands of colours without transition."""
+    """Bands of colors without transition."""
     ramp = tree.nodes.new("ShaderNodeValToRGB")
     ramp.color_ramp.interpolation = "CONSTANT"
     elements = ramp.color_ramp.elements
@@ -175,13 +175,13 @@ def _steps(tree: Any, value: Any, colors: list[Color], edge: float) -> Any:
 
 
 class Recolor:
-    """Turns the colours of imported materials, view by view, and back."""
+    """Turns the colors of imported materials, view by view, and back."""
 
     def __init__(self, materials: list[Any]) -> None:
         self.mixers = [mixer for material in materials if (mixer := _mixer(material)) is not None]
 
     def apply(self, rng: Random) -> None:
-        """Draw a variant: as it is (a third), another hue, or dyed in one colour."""
+        """Draw a variant: as it is (a third), another hue, or dyed in one color."""
         kind = rng.choice(("as it is", "hue", "dye"))
         hue = rng.uniform(0.1, 0.9) if kind == "hue" else 0.0
         dye = color(rng, (0.3, 0.9), (0.5, 1.0))
@@ -190,12 +190,12 @@ class Recolor:
             shift.inputs["Saturation"].default_value = (
                 rng.uniform(0.9, 1.4) if kind == "hue" else 1.0
             )
-            mix.inputs["Factor"].default_value = 0.85 if kind == "dye" else 0.0
-            mix.inputs["B"].default_value = dye
+            mix["Factor"].default_value = 0.85 if kind == "dye" else 0.0
+            mix["B"].default_value = dye
 
 
-def _mixer(material: Any) -> tuple[Any, Any] | None:
-    """Nodes for hue and dye between a material's colour and its shader."""
+def _mixer(material: Any) -> tuple[Any, dict[str, Any]] | None:
+    """Between a material's color and its shader: a node for the hue, inputs of one for the dye."""
     if material is None or not material.use_nodes:
         return None
     tree = material.node_tree
@@ -206,7 +206,7 @@ def _mixer(material: Any) -> tuple[Any, Any] | None:
     shift = tree.nodes.new("ShaderNodeHueSaturation")
     mix = tree.nodes.new("ShaderNodeMix")
     mix.data_type, mix.blend_type = "RGBA", "MULTIPLY"
-    # a node has sockets for every data type; of equal names the colour's are the ones enabled
+    # a node has sockets for every data type; of equal names the color's are the ones enabled
     inputs = {each.name: each for each in mix.inputs if each.enabled}
     output = next(each for each in mix.outputs if each.enabled)
     if socket.is_linked:
@@ -215,11 +215,4 @@ def _mixer(material: Any) -> tuple[Any, Any] | None:
         shift.inputs["Color"].default_value = socket.default_value
     tree.links.new(shift.outputs["Color"], inputs["A"])
     tree.links.new(output, socket)
-    return shift, _Sockets(inputs)
-
-
-class _Sockets:
-    """Enabled inputs of a node by name."""
-
-    def __init__(self, inputs: dict[str, Any]) -> None:
-        self.inputs = inputs
+    return shift, inputs
